@@ -15,6 +15,14 @@ const tasks: ServerTasks = {
     const { backupDatabase } = await import("./lib/server/tasks.ts");
     backupDatabase(config, file);
   },
+  move: async (config, task) => {
+    const { moveToPostgres } = await import("./lib/server/tasks.ts");
+    return moveToPostgres(config, { ...task, log: loggerOf(config) });
+  },
+  undoMove: async (config) => {
+    const { undoMoveToPostgres } = await import("./lib/server/tasks.ts");
+    return undoMoveToPostgres(config);
+  },
   sweep: async (config) => {
     const { sweep } = await import("./lib/server/tasks.ts");
     return sweep(config, loggerOf(config));
@@ -59,6 +67,7 @@ async function serve(config: Config): Promise<number> {
     throw error;
   }
   log.info("stopping", { signal: await promise });
+  await server.leave();
   await server.stop(config.drainMs);
   log.info("stopped");
   return 0;

@@ -28,6 +28,8 @@ interface EngineOptions {
    * memory and processes, and refuses those of the processor. For the installed kind.
    */
   readonly cgroup2?: boolean;
+  /** The number of the only processor that it and its containers use. What the kernel does for it in the background may be on any. */
+  readonly core?: number;
 }
 
 /**
@@ -40,7 +42,7 @@ interface EngineOptions {
  */
 export async function startPrivateEngine(
   kind: "installed" | "newest" = "installed",
-  { settings = {}, cgroup2 = false }: EngineOptions = {},
+  { settings = {}, cgroup2 = false, core }: EngineOptions = {},
 ): Promise<PrivateEngine> {
   if (process.getuid?.() !== 0) {
     throw new SetupError(
@@ -55,7 +57,9 @@ export async function startPrivateEngine(
   const root = kind === "newest" ? await newestRoot() : undefined;
   await using slot = await takeSlot();
   await writeConfig(slot, { ...settings, ...(kind === "newest" && { features: { "containerd-snapshotter": true } }) });
-  const { client, child } = await launchEngine(engineCommand(dockerd, slot.directory, root, cgroup2), slot.directory);
+  const pinned = core === undefined ? [] : [requireProgram("taskset"), "-c", String(core)];
+  const command = [...pinned, ...engineCommand(dockerd, slot.directory, root, cgroup2)];
+  const { client, child } = await launchEngine(command, slot.directory);
   // Those of a run that was killed, with its engine, come back with the directory.
   await removeContainers(client);
   const release = slot.keep();

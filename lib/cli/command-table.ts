@@ -169,6 +169,13 @@ export const COMMANDS = {
     summary: "Copy the database to a new file; safe while the server is running",
     load: () => import("./commands/serving/backup.ts"),
   },
+  move: {
+    ...ofServer,
+    uses: "data",
+    flags: ["json", "dry-run"],
+    summary: "Move the database of a stopped server to PostgreSQL",
+    load: () => import("./commands/serving/move.ts"),
+  },
   sweep: {
     ...ofServer,
     uses: "engine",

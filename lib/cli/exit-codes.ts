@@ -5,7 +5,7 @@ export const EXIT = {
   failed: 1,
   /** The command line, the environment or a file that it names is wrong. */
   usage: 2,
-  /** `apply --dry-run` found changes. */
+  /** `apply --dry-run` found changes, or `move --dry-run` something to move. */
   would_change: 3,
   /** The function was called, and answered with an error or failed. */
   function_failed: 4,

@@ -125,7 +125,8 @@ function checkFlags(command: CommandUnknownOpts, isSet: (flag: FlagName) => bool
   const stray = FLAG_NAMES.find((flag) => isSet(flag) && !taken.includes(flag));
   if (stray === undefined) return;
   const owners = Object.entries(COMMANDS).filter(([, entry]) => entry.flags.some((flag) => flag === stray));
-  const words = owners.length === 1 ? `for slipway ${owners[0]?.[0]}` : "for commands that print records";
+  const names = owners.map(([name]) => name).join(" and ");
+  const words = owners.length <= 2 ? `for slipway ${names}` : "for commands that print records";
   throw new ConfigError(`--${stray} is ${words}: leave it out`);
 }
 

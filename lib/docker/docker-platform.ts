@@ -8,7 +8,7 @@ import type { RegistryCredentials } from "../domain/images/registries.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Unowned } from "../domain/system/system.ts";
-import type { CurrentCredentials, Platform, PlatformListener } from "../runner/platform.ts";
+import type { CurrentCredentials, KnownThings, Platform, PlatformListener } from "../runner/platform.ts";
 import { EngineConnection } from "./api/connection.ts";
 import { Containers } from "./api/containers.ts";
 import { EngineEvents } from "./api/events.ts";
@@ -181,11 +181,11 @@ export class DockerPlatform implements Platform {
     return checkCredentials(this.#connection, credentials);
   }
 
-  unowned(named: () => Promise<ReadonlySet<string>>): Promise<Unowned[]> {
+  unowned(known: KnownThings): Promise<Unowned[]> {
     const { owner, context_name: gate_volume } = this.#options;
     const owns = (name: string) => this.#own.owns(name);
     const [connection, containers] = [this.#connection, this.#containers];
-    return listUnowned({ connection, containers, owns, owner, gate_volume }, named);
+    return listUnowned({ connection, containers, owns, owner, gate_volume }, known);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -33,11 +33,18 @@ export interface Platform extends AsyncDisposable {
   check(settings: Partial<Settings>): Promise<void>;
   /** Throws `registry_denied` or `registry_unavailable` if a registry does not accept these credentials. */
   checkCredentials(credentials: RegistryCredentials): Promise<void>;
-  /**
-   * Lists what has this server's mark and that it does not know. `named` returns the volumes that functions name. Throws if that
-   * cannot be found out now.
-   */
-  unowned(named: () => Promise<ReadonlySet<string>>): Promise<Unowned[]>;
+  /** Lists what has this server's mark and that it does not know. Throws if that cannot be found out now. */
+  unowned(known: KnownThings): Promise<Unowned[]>;
+}
+
+/** The things with a server's mark that it knows besides its instances. */
+export interface KnownThings {
+  /** Returns the volumes that functions name. */
+  readonly volumes: () => Promise<ReadonlySet<string>>;
+  /** Returns whether an image that was built is kept, and removed when no function needs it. */
+  readonly keepsImage: (imageId: string) => boolean;
+  /** Returns whether a build runs, whose images have no name yet. */
+  readonly isBuilding: () => boolean;
 }
 
 /** The state of a platform. */

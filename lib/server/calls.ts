@@ -28,7 +28,7 @@ export function createCalls(
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention, tracing }));
-  const events = new InvocationEvents();
+  const events = new InvocationEvents(store.notices === null ? undefined : (id) => store.notices?.send("changed", id));
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
     new InvocationService({

@@ -12,6 +12,7 @@ interface ProcessLinks {
   readonly runner: Runner;
   readonly platform: Platform;
   readonly bodyMemory: { readonly used: number };
+  readonly builds: { readonly isBusy: boolean };
   readonly members?: Members | undefined;
 }
 
@@ -19,7 +20,7 @@ interface ProcessLinks {
 export function createProcess(
   { config, log, clock, metrics, stack }: Tools,
   { store }: Data,
-  { runner, platform, bodyMemory, members }: ProcessLinks,
+  { runner, platform, bodyMemory, builds, members }: ProcessLinks,
 ) {
   const status = new StatusService({ runner, probeDatabase: () => store.check(), clock });
   const system = new SystemService({
@@ -27,6 +28,7 @@ export function createProcess(
     runner,
     platform,
     store,
+    builds,
     body_memory: bodyMemory,
     body_bytes: config.bodyMemory,
     queue_bytes: config.queueBytes,

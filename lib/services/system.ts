@@ -6,7 +6,7 @@ import type { Runner } from "../runner/runner.ts";
 import type { Store } from "../store/store.ts";
 import type { StatusService } from "./status.ts";
 
-/** The time that a list of what has no owner is kept, in milliseconds: each costs five requests to the engine. */
+/** The time that a list of what has no owner is kept, in milliseconds: each costs six requests to the engine. */
 const FRESH_MS = 5_000;
 
 interface SystemDeps {
@@ -15,8 +15,10 @@ interface SystemDeps {
   readonly platform: Pick<Platform, "unowned">;
   readonly store: {
     readonly functions: Pick<Store["functions"], "all">;
+    readonly pulledImages: Pick<Store["pulledImages"], "get">;
     readonly ledger: Pick<Store["ledger"], "keptBytes">;
   };
+  readonly builds: { readonly isBusy: boolean };
   /** Memory for bodies: what is taken, and the most that may be. */
   readonly body_memory: { readonly used: number };
   readonly body_bytes: number;
@@ -66,13 +68,17 @@ export class SystemService {
   }
 
   async #ask(): Promise<Unowned[] | null> {
-    const { platform, store, log } = this.#deps;
-    const named = async () => {
+    const { platform, store, builds, log } = this.#deps;
+    const volumes = async () => {
       const functions = await store.functions.all();
       return new Set(functions.flatMap(({ volumes }) => volumes.map(({ name }) => name)));
     };
     try {
-      return await platform.unowned(named);
+      return await platform.unowned({
+        volumes,
+        keepsImage: (id) => store.pulledImages.get(id) !== undefined,
+        isBuilding: () => builds.isBusy,
+      });
     } catch (error) {
       log.warn("the engine did not say what has no owner", { error });
       return null;

@@ -17,6 +17,8 @@ export interface History {
   /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
   list(query: InvocationQuery): Promise<InvocationPage>;
   get(id: string): Promise<Invocation | undefined>;
+  /** Returns those records among these that another server has written last. */
+  writtenElsewhere(ids: readonly string[]): Promise<Invocation[]>;
   /** Returns the kept part of the function's output; empty if it printed nothing or the invocation is not known. */
   logs(id: string): Promise<LogEntry[]>;
   payload(id: string): Promise<Payload | undefined>;

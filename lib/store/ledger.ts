@@ -64,8 +64,10 @@ export interface Ledger {
   keptBytes(): Promise<number>;
   /** Returns the work that is left for an invocation, if there is any. */
   find(invocationId: string): Promise<Standing | undefined>;
-  /** Returns the id of the other server that attempts an invocation now; null if none does, or this one. */
-  heldBy(invocationId: string): Promise<string | null>;
+  /** Notes that an invocation is to be cancelled that another server attempts now. Returns whether one does. */
+  askToCancel(invocationId: string): Promise<boolean>;
+  /** Lists those of this server's attempts that are to end: someone has asked for it, or their leases are lost. */
+  toEnd(attempts: readonly AttemptId[]): Promise<AttemptsToEnd>;
   /** Ends an invocation that no server attempts now (queued or lost). Returns whether that was so. */
   cancelUnattended(end: End): Promise<boolean>;
   /**
@@ -163,6 +165,15 @@ export interface Standing {
   readonly invocation: Invocation;
   /** Null if none was begun, or if it has been forgotten. */
   readonly attempt: Attempt | null;
+  /** True if its server was asked to cancel it. */
+  readonly cancel_asked?: boolean;
+}
+
+/** Attempts that are to end, by the ids of their invocations. */
+export interface AttemptsToEnd {
+  readonly cancelled: readonly string[];
+  /** Another server may make the next attempt by now. */
+  readonly lost: readonly string[];
 }
 
 /** Work that was taken, with the record of the attempt that begins. */

@@ -17,6 +17,8 @@ import type {
 } from "./configuration.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
+import type { Notices } from "./cluster/notices.ts";
+import type { PlaceStore } from "./cluster/places.ts";
 import type { StatsStore } from "./stats.ts";
 
 /**
@@ -38,6 +40,10 @@ export interface Store extends AsyncDisposable {
   readonly audit: AuditLog;
   readonly builds: BuildStore;
   readonly stats: StatsStore;
+  /** News from and to the other servers of this database; null if no other server can have it. */
+  readonly notices: Notices | null;
+  /** The places of functions that servers share; null if no other server can have this database. */
+  readonly places: PlaceStore | null;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

@@ -9,6 +9,7 @@ import { lambda } from "./contracts/lambda.ts";
 import { stdio } from "./contracts/stdio.ts";
 import { streams } from "./contracts/streams.ts";
 import { cells } from "./cells.ts";
+import { cluster } from "./cluster/cluster.ts";
 import { cold } from "./cold.ts";
 import { http } from "./http.ts";
 import { writePages } from "./manual/pages.ts";
@@ -45,6 +46,7 @@ const BENCHMARKS: readonly {
   { name: "binary", run: binary },
   { name: "memory", run: memory },
   { name: "queue", run: queue },
+  { name: "cluster", run: cluster },
 ];
 
 const { values } = parseArgs({

@@ -36,6 +36,20 @@ describe("a command line", () => {
     });
   });
 
+  test("move takes a URL or a file with it, not both, and prints what has moved", async () => {
+    for (const [flag, value] of [
+      ["--to", "postgres://u:p@db/slipway"],
+      ["--to-file", "url"],
+    ] as const) {
+      const ran = await runFake(["move", flag, value, "--data-path=/d"]);
+      expect(ran).toMatchObject({ task: "move", file: value, config: { dataPath: "/d" }, stdout: "functions  2\n" });
+    }
+    expect(await runFake(["move", "--undo"])).toMatchObject({ task: "undo", code: 0 });
+    expect((await runFake(["move", "--to=x", "--dry-run"])).code).toBe(3);
+    expect(runFake(["move", "--to=x", "--to-file=y"])).rejects.toThrow("Both --to and --to-file are given");
+    expect(runFake(["move", "--to=x", "--undo"])).rejects.toThrow("--undo takes no URL");
+  });
+
   test.each([[["version"]], [["--version"]], [["-v"]], [["serve", "-v"]]])("%j prints the version", async (argv) => {
     expect(await runFake(argv, { PORT: "x" })).toMatchObject({ task: "", stdout: `slipway ${VERSION}\n`, code: 0 });
   });
@@ -76,7 +90,7 @@ describe("a command line", () => {
     [["rm"], "No function: use slipway rm FUNCTION..."],
     [["apply", "--dryrun"], "Unknown option --dryrun: did you mean --dry-run?"],
     [["--prune"], "--prune is for slipway apply: leave it out"],
-    [["export", "--dry-run"], "--dry-run is for slipway apply: leave it out"],
+    [["export", "--dry-run"], "--dry-run is for slipway apply and move: leave it out"],
     [["serve", "--json"], "--json is for commands that print records: leave it out"],
     [["--port"], "No value after --port: use --port PORT"],
     [["--help=yes"], '--help does not take a value: leave out "=yes"'],

@@ -15,7 +15,7 @@ function config(argv: readonly string[], env: Variables = {}): Config {
     return 0;
   };
   const unused = () => Promise.reject(new Error("It serves"));
-  const tasks = { serve, backup: unused, sweep: unused, openApi: unused };
+  const tasks = { serve, backup: unused, move: unused, undoMove: unused, sweep: unused, openApi: unused };
   const stream = { write: () => undefined };
   const { root } = createProgram({ env, machine, tasks, stdout: stream, stderr: stream });
   // Without a command nothing is loaded, so all of it happens now.
@@ -69,6 +69,7 @@ describe("readConfig", () => {
       logBytes: 64 * 1024,
       keepAliveMs: 75_000,
       stallTimeoutMs: 60_000,
+      drainDelayMs: 0,
       drainMs: 30_000,
       engineTimeoutMs: 30_000,
       buildBytes: 512 * MIB,
@@ -241,6 +242,7 @@ describe("readConfig", () => {
     ["LOG_BYTES", "0", { logBytes: 0 }],
     ["DRAIN_MS", "1500", { drainMs: 1500 }],
     ["DRAIN_MS", "0", { drainMs: 0 }],
+    ["DRAIN_DELAY_MS", "5s", { drainDelayMs: 5_000 }],
     ["ENGINE_TIMEOUT_MS", "500ms", { engineTimeoutMs: 500 }],
     ["PULL_TIMEOUT_MS", "1h", { pullTimeoutMs: 3_600_000 }],
     ["RETENTION_DAYS", "0", { retentionDays: 0 }],

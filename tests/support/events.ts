@@ -13,7 +13,7 @@ export async function* eventsOf(response: Response): AsyncGenerator<ReceivedEven
     rest = parts.pop() ?? "";
     for (const part of parts) {
       // Parts that begin with a colon are comments.
-      const found = /^event: (.*)\ndata: (.*)$/.exec(part);
+      const found = /^event: (.*)\ndata: (.*)(?:\nid: .*)?$/.exec(part);
       if (found !== null) yield { event: found[1] ?? "", data: JSON.parse(found[2] ?? "null") };
     }
   }

@@ -23,10 +23,15 @@ export class SpawnedServer implements AsyncDisposable {
   readonly dataPath: string;
   #url = "";
 
-  private constructor(directory: string, ownsDirectory: boolean, variables: Readonly<Record<string, string>>) {
+  private constructor(
+    directory: string,
+    ownsDirectory: boolean,
+    variables: Readonly<Record<string, string>>,
+    wrapper: readonly string[],
+  ) {
     this.dataPath = directory;
     this.#ownsDirectory = ownsDirectory;
-    const command = [requireProgram("setpriv"), "--pdeathsig", "KILL", ...SLIPWAY, "serve"];
+    const command = [requireProgram("setpriv"), "--pdeathsig", "KILL", ...wrapper, ...SLIPWAY, "serve"];
     this.#child = Bun.spawn(command, {
       cwd: directory,
       env: {
@@ -44,12 +49,18 @@ export class SpawnedServer implements AsyncDisposable {
     this.#read = this.#readLog();
   }
 
-  /** Starts a server and waits until it listens; `variables` are its whole environment besides PATH. */
-  static async start(variables: Readonly<Record<string, string>> = {}): Promise<SpawnedServer> {
+  /**
+   * Starts a server and waits until it listens; `variables` are its whole environment besides PATH. `wrapper` is a command
+   * that goes on as the one of its last arguments, such as `taskset -c 0`.
+   */
+  static async start(
+    variables: Readonly<Record<string, string>> = {},
+    wrapper: readonly string[] = [],
+  ): Promise<SpawnedServer> {
     const given = variables["DATA_PATH"];
     const directory = given ?? (await mkdtemp(join(tmpdir(), "slipway-spawned-")));
     const docker = variables["DOCKER_HOST"] ?? (await acquireEngine()).host;
-    const server = new SpawnedServer(directory, given === undefined, { ...variables, DOCKER_HOST: docker });
+    const server = new SpawnedServer(directory, given === undefined, { ...variables, DOCKER_HOST: docker }, wrapper);
     const { url } = await server.logged("listening");
     server.#url = String(url);
     // As TestServer does.

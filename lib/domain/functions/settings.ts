@@ -291,6 +291,17 @@ const instances = {
   }),
 };
 
+/** The schemas of the settings by subject, in the order in which forms have them. */
+export const SETTING_GROUPS = {
+  process,
+  contract,
+  http: HTTP_SETTINGS,
+  resources,
+  surroundings,
+  instances,
+  asynchronous: ASYNC_SETTINGS,
+} as const;
+
 /** The schemas of the settings, which have defaults and can be changed; so can `environment`. */
 export const SETTINGS = {
   ...process,

@@ -1,5 +1,5 @@
 import { type Static, Type } from "@sinclair/typebox";
-import { Nullable } from "../types.ts";
+import { Enum, Nullable } from "../types.ts";
 
 const budget = (description: string, used: number, limit: number) =>
   Type.Object(
@@ -13,13 +13,14 @@ const MIB = 1024 ** 2;
 
 /** Something of the engine that has our label and that this server does not know. */
 export const Unowned = Type.Object({
-  kind: Type.Unsafe<"container" | "network" | "volume">(
-    Type.Union([Type.Literal("container"), Type.Literal("network"), Type.Literal("volume")], {
-      description: "The kind of thing.",
-      examples: ["volume"],
-    }),
-  ),
-  name: Type.String({ description: "The engine's name of it.", examples: ["uploads"] }),
+  kind: Enum(["container", "image", "network", "volume"], {
+    description: "The kind of thing.",
+    examples: ["volume"],
+  }),
+  name: Type.String({
+    description: "The engine's name of it; the id of an image that has none.",
+    examples: ["uploads"],
+  }),
   problem: Type.String({
     description: "The reason why it has no owner, and what to do.",
     examples: ["No function names this volume: remove it with `docker volume rm` if nobody needs what is in it"],
@@ -71,7 +72,7 @@ export const SystemState = Type.Object({
   unowned: Nullable(
     Type.Array(Unowned, {
       description:
-        "Containers, networks and volumes of the engine that have this server's label and that it does not know; at most " +
+        "Containers, images, networks and volumes of the engine that have this server's label and that it does not know; at most " +
         "a few seconds old. Null while the engine cannot be asked.",
     }),
   ),

@@ -264,11 +264,19 @@ function actionRoutes(guard: Guard, { invocations, queue, replays, callbacks }: 
   return resource(guard, "invocations")
     .post(
       "/:id/cancel",
-      async ({ params: { id }, request }) => success(guard.shown(request, await queue.cancel(await own(request, id)))),
+      async ({ params: { id }, request, set }) => {
+        const invocation = await queue.cancel(await own(request, id));
+        if (invocation.finished_at === null) set.status = 202;
+        return success(guard.shown(request, invocation));
+      },
       {
         needs: "write",
         params,
-        response: { 200: Envelope(Invocation, "The invocation as it is now."), ...errors(404, 409, 507) },
+        response: {
+          200: Envelope(Invocation, "The invocation as it is now."),
+          202: Envelope(Invocation, "It runs on another server, which was asked to end it and has not done so yet."),
+          ...errors(404, 409, 503, 507),
+        },
         detail: CANCEL,
       },
     )
@@ -320,7 +328,9 @@ const OWN = "A key without the scope `admin` can do this to invocations that wer
 const CANCEL = {
   operationId: "cancelInvocation",
   summary: "Cancel a queued or running asynchronous invocation",
-  description: "A running function gets SIGKILL. The answer comes when it has ended. " + OWN,
+  description:
+    "A running function gets SIGKILL. The answer comes when it has ended; if another server runs it, after 10 seconds at the latest. " +
+    OWN,
 };
 const RETRY_CALLBACK = {
   operationId: "retryCallback",

@@ -3,7 +3,12 @@ import { LiveOutput } from "./live-output.ts";
 
 /** An event of an invocation, for its listeners. */
 export type InvocationEvent =
-  | { readonly type: "state"; readonly invocation: Invocation }
+  | {
+      readonly type: "state";
+      readonly invocation: Invocation;
+      /** True if another server runs it: then its output may not have come before this. */
+      readonly elsewhere?: boolean;
+    }
   | { readonly type: "log"; readonly entries: readonly LogEntry[] };
 
 type Listener = (event: InvocationEvent) => void;
@@ -28,6 +33,18 @@ export class InvocationEvents {
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #functionListeners = new Map<string, Set<FunctionListener>>();
   readonly #outputs = new Map<string, Running>();
+
+  /** Tells other servers that an asynchronous invocation has changed; they find out about the others by looking. */
+  readonly #tellOthers: ((invocationId: string) => void) | undefined;
+
+  constructor(tellOthers?: (invocationId: string) => void) {
+    this.#tellOthers = tellOthers;
+  }
+
+  /** The ids of the invocations that someone follows. */
+  get followed(): string[] {
+    return [...this.#listeners.keys()];
+  }
 
   /** The number of listeners. */
   get size(): number {
@@ -62,6 +79,13 @@ export class InvocationEvents {
   changed(invocation: Invocation): void {
     if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
     this.#tell(invocation, { type: "state", invocation });
+    if (invocation.mode === "async") this.#tellOthers?.(invocation.id);
+  }
+
+  /** Passes on the state of an invocation that another server runs. */
+  changedElsewhere(invocation: Invocation): void {
+    if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
+    this.#tell(invocation, { type: "state", invocation, elsewhere: true });
   }
 
   /** Passes on what a function has printed. Call it only before the change that ends the invocation. */

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import type { Attempt } from "../../domain/calls/attempts.ts";
 import { deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
-import type { Invocation, InvocationLogs } from "../../domain/calls/invocations.ts";
+import type { Invocation, InvocationLogs, LogEntry } from "../../domain/calls/invocations.ts";
 import { type KeptRequest, shownRequest } from "../../domain/calls/views/kept-requests.ts";
 import type { History } from "../../store/history.ts";
 import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
@@ -67,14 +67,14 @@ export class ResultService {
         onEnd();
         return () => undefined;
       }
-      tell = (event) => {
-        listener(event);
-        if (event.type !== "state" || !hasEnded(event.invocation)) return;
-        unfollow();
-        onEnd();
-      };
+      const follower = new Follower(
+        { listener, onEnd, unfollow, logs: (one) => invocations.logs(one) },
+        invocation,
+        past,
+      );
+      tell = (event) => follower.take(event);
       for (const event of early) tell(event);
-      return unfollow;
+      return () => follower.stop();
     } catch (error) {
       unfollow();
       throw error;
@@ -166,6 +166,91 @@ export class ResultService {
     const entries = (await this.#deps.history.attemptLogs(id, attempt)) ?? [];
     return { entries, dropped_bytes: record.log_dropped_bytes };
   }
+}
+
+interface FollowerDeps {
+  readonly listener: (event: InvocationEvent) => void;
+  readonly onEnd: () => void;
+  readonly unfollow: () => void;
+  /** Returns what the latest attempt at an invocation has printed. */
+  readonly logs: (id: string) => Promise<InvocationLogs>;
+}
+
+/**
+ * Passes the events of an invocation to one listener until its end. If another server runs it, its states may come more than
+ * once, and what of its output has not come by the end of an attempt is read then.
+ */
+class Follower {
+  readonly #deps: FollowerDeps;
+  /** The state that was passed last. */
+  #last: Invocation;
+  /** Characters of the output of the latest attempt that were passed. */
+  #passed = { stdout: 0, stderr: 0 };
+  /** Settles when the output of an attempt has been read; undefined if nothing is being read. */
+  #reading: Promise<void> | undefined;
+  #isStopped = false;
+
+  constructor(deps: FollowerDeps, first: Invocation, past: readonly LogEntry[]) {
+    this.#deps = deps;
+    this.#last = first;
+    this.#count(past);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#deps.unfollow();
+  }
+
+  take(event: InvocationEvent): void {
+    if (this.#reading === undefined) this.#pass(event);
+    else this.#reading = this.#reading.then(() => this.#pass(event));
+  }
+
+  #pass(event: InvocationEvent): void {
+    if (this.#isStopped) return;
+    if (event.type === "log") {
+      this.#count(event.entries);
+      this.#deps.listener(event);
+      return;
+    }
+    const { invocation, elsewhere = false } = event;
+    if (elsewhere && (invocation.attempts < this.#last.attempts || isSame(invocation, this.#last))) return;
+    if (invocation.attempts !== this.#last.attempts) this.#passed = { stdout: 0, stderr: 0 };
+    this.#last = invocation;
+    if (!elsewhere || invocation.status === "running") return this.#passState(event, invocation);
+    const reading = this.#passRest(invocation.id).then(() => this.#passState(event, invocation));
+    this.#reading = reading;
+    void reading.finally(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+  }
+
+  #passState(event: InvocationEvent, invocation: Invocation): void {
+    if (this.#isStopped) return;
+    this.#deps.listener(event);
+    if (!hasEnded(invocation)) return;
+    this.stop();
+    this.#deps.onEnd();
+  }
+
+  /** Passes what the latest attempt has printed besides what was passed. Never rejects: the record has it all. */
+  async #passRest(id: string): Promise<void> {
+    const { entries } = await this.#deps.logs(id).catch(() => ({ entries: [] }));
+    const rest = entries.flatMap((entry) => {
+      const known = Math.min(entry.text.length, this.#passed[entry.stream]);
+      this.#passed[entry.stream] -= known;
+      return known === entry.text.length && known > 0 ? [] : [{ ...entry, text: entry.text.slice(known) }];
+    });
+    if (rest.length > 0 && !this.#isStopped) this.#deps.listener({ type: "log", entries: rest });
+  }
+
+  #count(entries: readonly LogEntry[]): void {
+    for (const { stream, text } of entries) this.#passed[stream] += text.length;
+  }
+}
+
+function isSame(one: Invocation, other: Invocation): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 function hasEnded({ finished_at, status }: Invocation): boolean {

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { checkEnvironment } from "../../domain/environment.ts";
 import type { Boot } from "../../domain/calls/boots.ts";
+import { Slices } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
 import { contractOf, isBooted } from "../../domain/functions/contract.ts";
 import type { Settings } from "../../domain/functions/settings.ts";
@@ -140,10 +141,16 @@ export class FunctionService {
   /** Starts the instances of functions, and of their versions, that are to be ready before they are called. */
   async warm(): Promise<void> {
     const warm = (fn: Function | undefined) => fn !== undefined && fn.warm_min > 0 && this.#deps.runner.warm(fn);
-    for (const { id } of await this.list()) warm(this.#deps.store.functions.get(id));
+    const slices = new Slices();
+    for (const { id, warm_min } of await this.list()) {
+      // One that has got a `warm_min` meanwhile was warmed by that change.
+      if (warm_min > 0) warm(this.#deps.store.functions.get(id));
+      if (slices.over) await slices.next();
+    }
     for (const { id, version } of this.#deps.store.versions.allNamed()) {
       const fn = this.#deps.store.functions.get(id);
       if (fn !== undefined) warm(this.at(fn, version));
+      if (slices.over) await slices.next();
     }
   }
 

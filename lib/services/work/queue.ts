@@ -17,8 +17,16 @@ import type { Worker } from "./worker.ts";
 const PRUNE_MS = 60_000;
 const PRUNE_PAUSE_MS = 50;
 
+/** The most that a cancellation waits for another server, in milliseconds: it looks each second. */
+const ELSEWHERE_MS = 10_000;
+
+interface AttemptWait extends Disposable {
+  readonly ended: Promise<Invocation | undefined>;
+  readonly giveUp: (ms: number) => void;
+}
+
 interface QueueDeps {
-  readonly store: Pick<Store, "ledger" | "history">;
+  readonly store: Pick<Store, "ledger" | "history" | "notices">;
   readonly worker: Worker;
   readonly ends: EndJudge;
   readonly events: InvocationEvents;
@@ -59,16 +67,25 @@ export class Queue implements Disposable {
     return submitted;
   }
 
-  /** Ends an invocation that is queued or running; throws `conflict` if it has ended already. */
+  /**
+   * Ends an invocation that is queued or running; throws `conflict` if it has ended already. If another server runs it and has not
+   * ended it in time, returns it as it is: then it ends when that server answers, or when its lease has ended.
+   */
   async cancel(id: string): Promise<Invocation> {
-    const { worker } = this.#deps;
+    const { store, worker, clock } = this.#deps;
+    const until = clock.monotonic() + ELSEWHERE_MS;
     for (;;) {
       const cancelled = await this.#cancelUnattended(id);
       if (cancelled !== undefined) return cancelled;
-      if (!worker.cancel(id)) throw await this.#notCancellable(id);
-      const after = await this.#afterAttempt(id);
+      using attempt = this.#afterAttempt(id);
+      if (!worker.cancel(id)) {
+        if (!(await store.ledger.askToCancel(id))) throw notCancellable(id, await store.history.get(id));
+        store.notices?.send("cancel", id);
+        attempt.giveUp(until - clock.monotonic());
+      }
+      const after = (await attempt.ended) ?? (await store.history.get(id));
       // An attempt whose end was on its way to the disk may have left another one to make.
-      if (after.finished_at !== null) return after;
+      if (after !== undefined && (after.finished_at !== null || clock.monotonic() >= until)) return after;
     }
   }
 
@@ -85,22 +102,21 @@ export class Queue implements Disposable {
     return end.invocation;
   }
 
-  async #notCancellable(id: string): Promise<AppError> {
-    const { ledger, history } = this.#deps.store;
-    const holder = await ledger.heldBy(id);
-    if (holder === null) return notCancellable(id, await history.get(id));
-    return new AppError("conflict", `The invocation runs on another server, ${quoted(holder)}: cancel it there`);
-  }
-
-  /** Waits until a running invocation no longer runs, and returns its record. */
-  #afterAttempt(id: string): Promise<Invocation> {
-    const { promise, resolve } = Promise.withResolvers<Invocation>();
+  /** Waits until a running invocation no longer runs, and has its record then; undefined if that was given up. */
+  #afterAttempt(id: string): AttemptWait {
+    const { promise, resolve } = Promise.withResolvers<Invocation | undefined>();
     const unfollow = this.#deps.events.follow(id, (event) => {
-      if (event.type === "log" || event.invocation.status === "running") return;
-      unfollow();
-      resolve(event.invocation);
+      if (event.type === "state" && event.invocation.status !== "running") resolve(event.invocation);
     });
-    return promise;
+    let cancel = (): void => undefined;
+    return {
+      ended: promise,
+      giveUp: (ms) => (cancel = this.#deps.clock.after(ms, () => resolve(undefined))),
+      [Symbol.dispose]: () => {
+        unfollow();
+        cancel();
+      },
+    };
   }
 
   async #prune(): Promise<void> {

@@ -10,12 +10,18 @@ import type { InvocationEvents } from "../calls/events.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { AttemptMaker, Running } from "./attempts.ts";
 import { ContainerExits } from "./container-exits.ts";
+import { cancelAttempt, endUnwanted } from "./end-unwanted.ts";
 import type { EndJudge } from "./ends.ts";
 import { FunctionRotation } from "./function-rotation.ts";
 
 /** The time that a lease lasts from its last renewal, and the interval at which all are renewed, in milliseconds. */
 const LEASE_MS = 30_000;
 const RENEW_MS = 10_000;
+/**
+ * The most that may pass from asking for a hold of the work until its function has the request, in milliseconds: a slow database, and
+ * a server that is stopped for a moment. The hold lasts longer by as much.
+ */
+const HANDOVER_MS = 5_000;
 /** The interval between looks for unreported changes, in milliseconds: an engine that is back, work that is due. */
 const TICK_MS = 1_000;
 /** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
@@ -30,6 +36,8 @@ interface WorkerDeps {
   readonly events: InvocationEvents;
   readonly callbacks: Pick<CallbackService, "wake">;
   readonly tracing: Pick<Tracing, "ended">;
+  /** Reserves a place of those that servers share, before work is claimed; see `AttemptRunner`. Left out if there is one server. */
+  readonly reserve?: (functionId: string) => Promise<(() => void) | "none" | undefined>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -111,9 +119,26 @@ export class Worker implements AsyncDisposable {
   cancel(invocationId: string): boolean {
     const running = this.#running.get(invocationId);
     if (running === undefined) return false;
-    running.cancelled = true;
-    running.abort.abort(new AppError("cancelled", "The invocation was cancelled"));
+    cancelAttempt(running);
     return true;
+  }
+
+  /** Returns whether an attempt at an invocation is being made here. */
+  isRunning(invocationId: string): boolean {
+    return this.#running.has(invocationId);
+  }
+
+  /** Passes on that another server may have asked for the end of an attempt: it need not wait for the next tick. */
+  cancelledElsewhere(): void {
+    const failed = (error: unknown) =>
+      this.#deps.log.debug("cannot look for cancellations", { reason: messageOf(error) });
+    if (!this.#stopped) void this.#tasks.add(endUnwanted(this.#running, this.#deps).catch(failed));
+  }
+
+  /** Passes on that a place of a function has become free on another server. */
+  placeFreed(functionId: string): void {
+    this.#rotation.add(functionId, 0);
+    this.wake();
   }
 
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
@@ -164,7 +189,10 @@ export class Worker implements AsyncDisposable {
       // Nothing is written if there is nothing to do, so that an idle server stays idle.
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
-      if (ledger.isShared) await this.#lookAround(now);
+      if (ledger.isShared) {
+        await endUnwanted(this.#running, this.#deps);
+        await this.#lookAround(now);
+      }
       if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
         this.#renewedAt = clock.monotonic();
         if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
@@ -217,7 +245,9 @@ export class Worker implements AsyncDisposable {
     for (;;) {
       const lost = await ledger.lost(until);
       if (lost.length === 0) break;
-      const written = await ledger.release(lost.map((standing) => ends.lost(standing)));
+      const written = await ledger.release(
+        lost.map((one) => (one.cancel_asked === true ? ends.cancelled(one) : ends.lost(one))),
+      );
       for (const end of written) this.#tell(end);
     }
     if (until === Infinity) this.#earlier = "freed";
@@ -252,14 +282,18 @@ export class Worker implements AsyncDisposable {
     const now = this.#deps.clock.now();
     // First, so that what is queued from now on is not forgotten.
     const priority = this.#rotation.take(functionId);
+    const place = await this.#deps.reserve?.(functionId);
+    // Another server has them all: the next tick looks again, or news of a free one.
+    if (place === "none") return;
     const claim = this.#deps.ledger.claim(functionId, { now, until: now + LEASE_MS });
     const { claimed, next_priority } = await claim.catch((error: unknown) => {
+      place?.();
       this.#rotation.add(functionId, priority);
       throw error;
     });
     if (next_priority !== null) this.#rotation.add(functionId, next_priority);
-    if (claimed === null) return;
-    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false };
+    if (claimed === null) return place?.();
+    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false, place };
     this.#running.set(running.invocation.id, running);
     this.#changed(running.invocation);
     void this.#tasks.add(this.#attempt(running));
@@ -272,6 +306,7 @@ export class Worker implements AsyncDisposable {
     } finally {
       // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
       if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
+      running.place?.();
       this.wake();
     }
   }
@@ -285,6 +320,7 @@ export class Worker implements AsyncDisposable {
         invocation,
         attempt: work.attempts,
         signal: running.abort.signal,
+        place: running.place,
         onHandover: (forMs) => this.#hold(running, forMs),
         onLogs: (entries) => events.logged(invocation, entries),
       });
@@ -294,10 +330,17 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Holds the work for as long as the function may run. Throws if another server has it by now. */
+  /**
+   * Holds the work for as long as the function may run. Throws if another server has it by now, or if the answer comes so late that
+   * the function could outlast the hold.
+   */
   async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
-    const held = await this.#deps.ledger.hold({ invocation_id, attempt }, this.#deps.clock.now() + forMs);
+    const { ledger, clock } = this.#deps;
+    const asked = clock.monotonic();
+    const held = await ledger.hold({ invocation_id, attempt }, clock.now() + HANDOVER_MS + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
+    if (clock.monotonic() - asked > HANDOVER_MS)
+      throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */

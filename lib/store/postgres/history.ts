@@ -44,6 +44,10 @@ export class PostgresHistory implements History {
     return this.#parts.invocations.get(this.#client, id);
   }
 
+  writtenElsewhere(ids: readonly string[]): Promise<Invocation[]> {
+    return this.#parts.invocations.writtenElsewhere(this.#client, ids);
+  }
+
   logs(id: string): Promise<LogEntry[]> {
     return this.#parts.invocations.logs(this.#client, id);
   }

@@ -9,6 +9,7 @@ import { timestamp } from "../../domain/types.ts";
 import { dueAgain, replaySlices, type SizedReplay, sizeOf, UNATTENDED } from "../ledger-rules.ts";
 import type {
   AttemptId,
+  AttemptsToEnd,
   Claim,
   End,
   IdempotencyKey,
@@ -161,9 +162,9 @@ export class PostgresLedger implements Ledger {
     const { work, clock } = this.#parts;
     await work.loseEnded(this.#client, Math.min(until, clock.now()), this.#attempted);
     const found: Standing[] = [];
-    for (const one of await work.lost(this.#client, until)) {
+    for (const { cancelled, ...one } of await work.lost(this.#client, until)) {
       const standing = await this.#standing(one);
-      if (standing !== undefined) found.push(standing);
+      if (standing !== undefined) found.push(cancelled === 1 ? { ...standing, cancel_asked: true } : standing);
     }
     return found;
   }
@@ -201,8 +202,14 @@ export class PostgresLedger implements Ledger {
     return work && this.#standing(work);
   }
 
-  heldBy(invocationId: string): Promise<string | null> {
-    return this.#parts.work.heldBy(this.#client, invocationId);
+  askToCancel(invocationId: string): Promise<boolean> {
+    return this.#parts.work.askToCancel(this.#client, invocationId);
+  }
+
+  async toEnd(given: readonly AttemptId[]): Promise<AttemptsToEnd> {
+    const ended = await this.#parts.work.toEnd(this.#client, given);
+    const idsOf = (isLost: number) => ended.flatMap((one) => (one.lost === isLost ? [one.invocation_id] : []));
+    return { cancelled: idsOf(0), lost: idsOf(1) };
   }
 
   cancelUnattended(end: End): Promise<boolean> {

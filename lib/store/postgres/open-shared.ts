@@ -4,6 +4,8 @@ import type { MemberStore } from "../members.ts";
 import type { Store } from "../store.ts";
 import { Client } from "./client/client.ts";
 import { openProblem } from "./errors.ts";
+import { moveDatabase, type MovedRows, type MoveOptions, undoMove } from "./move/move.ts";
+import { placeOf } from "./move/target.ts";
 import { Presence } from "./presence.ts";
 import { openPostgresStore, type PostgresOptions } from "./store.ts";
 import { ServerTable } from "./tables/servers.ts";
@@ -30,4 +32,18 @@ export async function openShared(url: string, options: Omit<PostgresOptions, "is
   const members = new ServerTable({ client, id: options.server_id, isPresent });
   const owned = made.move();
   return { store, clock, members, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+}
+
+/** Moves a database as `moveDatabase` does; also returns the new one's place for people. */
+export async function moveInto(
+  path: string,
+  url: string,
+  options: MoveOptions,
+): Promise<{ readonly rows: MovedRows; readonly place: string }> {
+  return { rows: await moveDatabase(path, url, options), place: placeOf(url) };
+}
+
+/** Undoes a move as `undoMove` does. Here, as the bundle has a piece for each module that is loaded by itself. */
+export function undoMoveOf(path: string): string | null {
+  return undoMove(path);
 }

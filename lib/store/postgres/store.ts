@@ -13,11 +13,14 @@ import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
 import { PostgresHistory } from "./history.ts";
 import { PostgresLedger } from "./ledger.ts";
+import { schemaProblem } from "./migrations/migrations.ts";
+import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
 /** The parts that a store in PostgreSQL needs. */
@@ -64,6 +67,8 @@ export class PostgresStore implements Store {
   readonly history: PostgresHistory;
   readonly audit: PostgresAudit;
   readonly stats: PostgresStats;
+  readonly notices: PostgresNotices;
+  readonly places: PlaceTable;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -71,6 +76,8 @@ export class PostgresStore implements Store {
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
   readonly #isPresent: () => boolean;
+  /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
+  #problem: string | undefined;
   #isClosed = false;
 
   constructor(client: Client, { log, clock, server_id: holder, queue_bytes, isPresent = () => true }: PostgresOptions) {
@@ -115,10 +122,12 @@ export class PostgresStore implements Store {
       work,
       stats,
       configuration,
-      isPresent,
+      isPresent: () => isPresent() && this.#problem === undefined,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
+    this.places = new PlaceTable(client, holder);
+    this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
     this.stats = stats;
@@ -129,13 +138,13 @@ export class PostgresStore implements Store {
     await this.#configuration.refresh();
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
-    await this.#client
-      .listen(CHANNEL, () => void this.#refresh())
-      .catch((error: unknown) => {
+    await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
+      (error: unknown) => {
         this.#log.warn("the database gives no notifications: changes of other servers are seen within a second", {
           reason: messageOf(error),
         });
-      });
+      },
+    );
   }
 
   get revision(): number {
@@ -157,12 +166,14 @@ export class PostgresStore implements Store {
         "Another server with this SERVER_ID uses the database: give each its own, and start again",
       );
     }
+    if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
     await this.#client.get("select version from configuration_state");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#cancelPoll();
+    this.notices[Symbol.dispose]();
     await this.#configuration.idle();
     await this.#client[Symbol.asyncDispose]();
     this.#mirrored[Symbol.dispose]();
@@ -179,6 +190,7 @@ export class PostgresStore implements Store {
   async #refresh(): Promise<void> {
     if (this.#isClosed) return;
     try {
+      await this.#lookAtSchema();
       await this.#mirrored.whenFree();
       await this.#configuration.refresh();
     } catch (error) {
@@ -186,5 +198,12 @@ export class PostgresStore implements Store {
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  async #lookAtSchema(): Promise<void> {
+    const before = this.#problem;
+    this.#problem = await schemaProblem(this.#client);
+    if (this.#problem !== undefined && before === undefined)
+      this.#log.error("no more work is taken", { problem: this.#problem });
   }
 }

@@ -27,6 +27,11 @@ export class SqliteHistory implements History {
     return this.#tables.invocations.get(id);
   }
 
+  /** No other server has this database. */
+  async writtenElsewhere(): Promise<Invocation[]> {
+    return [];
+  }
+
   async logs(id: string): Promise<LogEntry[]> {
     return this.#tables.invocations.logs(id);
   }

@@ -8,6 +8,7 @@ import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
 import type {
   AttemptId,
+  AttemptsToEnd,
   Claim,
   Claimed,
   End,
@@ -166,8 +167,16 @@ export class SqliteLedger implements Ledger {
   }
 
   /** No other server has this database. */
-  async heldBy(): Promise<string | null> {
-    return null;
+  async askToCancel(): Promise<boolean> {
+    return false;
+  }
+
+  async toEnd(attempts: readonly AttemptId[]): Promise<AttemptsToEnd> {
+    const lost = attempts.filter(({ invocation_id, attempt }) => {
+      const work = this.#tables.work.get(invocation_id);
+      return work?.state !== "leased" || work.attempts !== attempt;
+    });
+    return { cancelled: [], lost: lost.map(({ invocation_id }) => invocation_id) };
   }
 
   cancelUnattended(end: End): Promise<boolean> {

@@ -8,6 +8,7 @@ import { makePrivate, makePrivateFile } from "../../private-files.ts";
 import { StoreError } from "../errors.ts";
 import { damaged, mapOpenError, notADatabase } from "./errors.ts";
 import { LogSync } from "./database/log-sync.ts";
+import { requireUnmoved } from "./database/moved.ts";
 import { APPLICATION_ID, create, isAsCreated, migrate, MIGRATIONS } from "./migrations/migrations.ts";
 import { takeOwnership } from "./owner.ts";
 import { isSeed, migrateSeed, SEED_COPY } from "./seed.ts";
@@ -36,6 +37,7 @@ export function openDatabase(path: string, options: { readonly log: Logger; read
     }
     sqlite = new Sqlite(path, { readwrite: true, create: inMemory, strict: true });
     prepareSchema(sqlite, path, options);
+    if (!inMemory) requireUnmoved(sqlite, path);
     const mode = sqlite.query<{ journal_mode: string }, []>("pragma journal_mode = wal").get()?.journal_mode;
     if (mode !== "wal" && !inMemory) {
       throw new StoreError(

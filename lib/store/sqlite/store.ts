@@ -62,6 +62,9 @@ export class SqliteStore implements Store, Disposable {
   readonly audit: Tables["audit"];
   readonly builds: Tables["builds"];
   readonly stats: Tables["stats"];
+  /** No other server has this database. */
+  readonly notices = null;
+  readonly places = null;
   readonly #database: Database;
   readonly #clock: Clock;
 

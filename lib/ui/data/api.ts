@@ -20,13 +20,17 @@ export class ApiError extends Error {
 /** Is dispatched on `window` when the server no longer accepts the login. */
 export const LOGGED_OUT = "slipway:logged-out";
 
-/** The part of an envelope that is looked at before it is known what it has. */
-interface Envelope {
-  readonly success: boolean;
-  readonly data: unknown;
+/** The parts of an envelope that say why something failed. */
+export interface Failure {
   readonly message?: string;
   readonly reason?: string;
   readonly request_id?: string;
+}
+
+/** The part of an envelope that is looked at before it is known what it has. */
+interface Envelope extends Failure {
+  readonly success: boolean;
+  readonly data: unknown;
 }
 
 /** Sends a request to the server and returns its answer, of whatever kind. Throws an `ApiError` if there is none. */
@@ -57,12 +61,21 @@ export async function ask<T>(
     init.headers = { "Content-Type": "application/json" };
   }
   const response = await send(path, init);
-  const envelope = await envelopeOf(response);
-  if (response.ok && envelope?.success === true) return envelope.data as T; // the server checks its answers itself
+  const envelope = response.ok ? await envelopeOf(response) : undefined;
+  if (envelope?.success === true) return envelope.data as T; // the server checks its answers itself
+  throw await errorOf(response, path);
+}
+
+/** Returns the error that an answer other than a success has, also to a reader who is not logged in any more. */
+export async function errorOf(response: Response, path: string): Promise<ApiError> {
   if (response.status === 401 && path !== "/ui/login") window.dispatchEvent(new Event(LOGGED_OUT));
-  const message = envelope?.message ?? `The server answered with status ${response.status} and no reason: see its log`;
-  const reason = envelope?.reason ?? "unknown";
-  throw new ApiError(message, { status: response.status, reason, request_id: envelope?.request_id });
+  return failed((await envelopeOf(response)) ?? {}, response.status);
+}
+
+/** Returns the error that an envelope has. */
+export function failed({ message, reason = "unknown", request_id }: Failure, status: number): ApiError {
+  const text = message ?? `The server answered with status ${status} and no reason: see its log`;
+  return new ApiError(text, { status, reason, request_id });
 }
 
 /** Returns the text of an answer that is no envelope; throws an `ApiError` unless it is a success. */

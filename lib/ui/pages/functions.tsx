@@ -3,6 +3,7 @@ import { Link } from "wouter-preact";
 import type { Function } from "../../domain/functions/functions.ts";
 import { withQuery } from "../data/api.ts";
 import { functionPath, type FunctionPage, nameOf } from "../data/functions.ts";
+import { useRights } from "../data/session.ts";
 import { useData } from "../data/use-data.ts";
 import { bytes, duration } from "../format/numbers.ts";
 import { Empty, Loading, Problem } from "../parts/notices.tsx";
@@ -26,6 +27,7 @@ const COLUMNS: readonly Column<Function>[] = [
 
 /** The list of functions, page by page, and a search by name, image or id. */
 export function FunctionsPage() {
+  const { deploy } = useRights();
   const [search, setSearch] = useState("");
   const [trail, setTrail] = useState<readonly string[]>([]);
   const find = useCallback((text: string) => {
@@ -35,7 +37,7 @@ export function FunctionsPage() {
   const path = withQuery("/v1/functions", { limit: PAGE_SIZE, search: search.trim(), cursor: trail.at(-1) });
   const { data, error, reload } = useData<FunctionPage>(path);
   return (
-    <Page title="Functions">
+    <Page title="Functions" actions={deploy ? <DeployLink /> : undefined}>
       <div class="filters" role="search">
         <Search label="Search by name, image or id" value={search} onChange={find} />
       </div>
@@ -52,7 +54,16 @@ export function FunctionsPage() {
   );
 }
 
+function DeployLink() {
+  return (
+    <Link class="button" href="/deploy">
+      Deploy an image
+    </Link>
+  );
+}
+
 function NoFunctions({ search }: { readonly search: string }) {
+  const { deploy } = useRights();
   if (search !== "")
     return <Empty title="No function matches">Try a part of its name, of its image or of its id.</Empty>;
   return (
@@ -62,7 +73,9 @@ function NoFunctions({ search }: { readonly search: string }) {
         <code>slipway deploy</code>
       </pre>
       <p>
-        Or register an image with <code>POST /v1/functions</code>; <a href="/docs/functions">the manual</a> says how.
+        Or {deploy ? <Link href="/deploy">deploy an image</Link> : "register an image"} with{" "}
+        {deploy ? "a form, or with " : ""}
+        <code>POST /v1/functions</code>; <a href="/docs/functions">the manual</a> says how.
       </p>
     </Empty>
   );

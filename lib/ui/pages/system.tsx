@@ -83,8 +83,8 @@ function WithoutOwner({ unowned }: { readonly unowned: SystemState["unowned"] })
         <Status value={`${count(unowned.length)} without an owner`} tone={unowned.length === 0 ? "good" : "bad"} />{" "}
         <span class="quiet">
           {unowned.length === 0
-            ? "Every container, network and volume with this server's label is one that it knows."
-            : "Containers, networks and volumes with this server's label that it does not know:"}
+            ? "Every container, image, network and volume with this server's label is one that it knows."
+            : "Containers, images, networks and volumes with this server's label that it does not know:"}
         </span>
       </p>
       {unowned.length === 0 ? null : (

@@ -3,6 +3,8 @@ import type { Rights } from "../data/session.ts";
 /** A page that the navigation leads to. */
 export interface Place {
   readonly path: string;
+  /** Another path that belongs to it. */
+  readonly also?: string;
   readonly name: string;
   readonly isFor: (rights: Rights) => boolean;
 }
@@ -11,7 +13,7 @@ export interface Place {
 export const PLACES: readonly (readonly Place[])[] = [
   [
     { path: "/", name: "Overview", isFor: () => true },
-    { path: "/functions", name: "Functions", isFor: ({ catalogue }) => catalogue },
+    { path: "/functions", also: "/deploy", name: "Functions", isFor: ({ catalogue }) => catalogue },
     { path: "/invocations", name: "Invocations", isFor: ({ records }) => records },
     { path: "/dead-letters", name: "Dead letters", isFor: ({ records }) => records },
   ],
@@ -30,5 +32,6 @@ export const PLACES: readonly (readonly Place[])[] = [
 
 /** Returns whether a page belongs to a place of the navigation. */
 export function isAt(place: Place, location: string): boolean {
-  return place.path === "/" ? location === "/" : location === place.path || location.startsWith(`${place.path}/`);
+  if (place.path === "/") return location === "/";
+  return [place.path, place.also].includes(location) || location.startsWith(`${place.path}/`);
 }

@@ -4,6 +4,7 @@ import { Empty } from "../parts/notices.tsx";
 import { Page } from "../parts/page.tsx";
 import { AuditPage } from "../pages/audit.tsx";
 import { DeadLettersPage } from "../pages/dead-letters.tsx";
+import { DeployPage } from "../pages/deploy/deploy.tsx";
 import { FunctionPage } from "../pages/function/function.tsx";
 import { FunctionsPage } from "../pages/functions.tsx";
 import { InvocationPage } from "../pages/invocation/invocation.tsx";
@@ -42,6 +43,7 @@ export function Pages() {
           {allowed(path) ? <Shown /> : <NotAllowed />}
         </Route>
       ))}
+      <Route path="/deploy">{rights.deploy ? <DeployPage /> : <NotAllowed />}</Route>
       <Route path="/functions/:name">
         {({ name }: { name: string }) =>
           allowed("/functions") ? <FunctionPage name={decoded(name)} /> : <NotAllowed />

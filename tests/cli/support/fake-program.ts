@@ -27,6 +27,14 @@ export async function runFake(argv: readonly string[], env: Variables = {}): Pro
         return 0;
       },
       backup: async (config, file) => void (ran = { task: "backup", config, file }),
+      move: async (config, { to, to_file }) => {
+        ran = { task: "move", config, file: to ?? to_file ?? undefined };
+        return { rows: { functions: 2, routes: 0 }, place: "db/slipway", server_id: "a", key_file: "/d/secret.key" };
+      },
+      undoMove: async (config) => {
+        ran = { task: "undo", config, file: undefined };
+        return "db/slipway";
+      },
       sweep: async (config) => {
         ran = { task: "sweep", config, file: undefined };
         return 0;

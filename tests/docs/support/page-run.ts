@@ -24,6 +24,7 @@ export const NOT_RUN = [
   "it needs a release on GitHub",
   "tests/e2e/aws/clients.test.ts does",
   "tests/e2e/postgres/servers.test.ts does",
+  "tests/e2e/postgres/move.test.ts does",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

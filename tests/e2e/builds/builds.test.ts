@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Build, BuildPage } from "../../../lib/domain/builds/builds.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { NewKey } from "../../../lib/domain/keys.ts";
+import type { SystemState } from "../../../lib/domain/system/system.ts";
 import { baseImage } from "../../../.ci/engine/base-images.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { expectError, expectSuccess } from "../../http/support/replies.ts";
@@ -89,6 +90,10 @@ describe("a build", () => {
     const changed = expectSuccess(await server.api<Function>("PATCH", `/v1/functions/${fn.id}`, { image }));
     expect([changed.version, await (await server.invoke(fn)).text()]).toEqual([2, `${two}\n`]);
     expect(await (await fetch(`${server.url}/r/old`)).text()).toBe(`${one}\n`);
+
+    // The server knows both images, also that of the older version.
+    const unowned = async () => expectSuccess(await server.api<SystemState>("GET", "/v1/system")).unowned;
+    expect(await eventually(async () => (await unowned())?.every(({ kind }) => kind !== "image") === true)).toBe(true);
 
     await server.api("DELETE", `/v1/functions/${fn.id}?cascade=true`);
     const kept = (await server.api<BuildPage>("GET", "/v1/builds?name=app&limit=2")).body.data;

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
@@ -10,7 +9,8 @@ import { SpawnedServer } from "../../support/spawned-server.ts";
 import { Diary } from "./support/diary.ts";
 import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./support/history-check.ts";
 import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
-import { type Order, Submitter } from "./support/submitter.ts";
+import { createHistoryFunctions, OrderBook } from "./support/orders.ts";
+import { Submitter } from "./support/submitter.ts";
 import { eventually } from "../../support/pace.ts";
 
 /** `HISTORY=full` is the long run of `lib/docs/asynchronous-calls.md`: five minutes. */
@@ -24,7 +24,7 @@ const TIMEOUT_MS = FULL ? 600_000 : 150_000;
 let engine: KillableEngine;
 let directory: string;
 let diary: Diary;
-const functions: Function[] = [];
+let book: OrderBook;
 
 beforeAll(async () => {
   engine = await startKillableEngine();
@@ -34,17 +34,7 @@ beforeAll(async () => {
   diary = new Diary();
   await using server = await start();
   expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200, 20_000)).toBe(true);
-  const retry: Function["retry"] = {
-    max_attempts: 3,
-    min_ms: 10,
-    max_ms: 200,
-    on: ["crash", "timeout", "non_zero_exit", "oom", "engine"],
-  };
-  functions.push(
-    await server.createFunction(image, { retry, max_calls: 0, warm_max: 4 }),
-    await server.createFunction(image, { retry, share_network: true }),
-    await server.createFunction(image, { retry, max_calls: 0, timeout_ms: 300, warm_max: 1 }),
-  );
+  book = new OrderBook(await createHistoryFunctions(server, image), diary);
 });
 
 afterAll(async () => {
@@ -62,21 +52,6 @@ function start(): Promise<SpawnedServer> {
   });
 }
 
-/** Most are short and succeed; some take long enough to be interrupted, some fail once, some always. */
-function someOrder(tag: number): Order {
-  const [fresh, slow, failing] = [Math.random(), Math.random(), Math.random()];
-  const [reused, single, hasty] = functions;
-  const chosen = fresh < 0.03 ? hasty : fresh < 0.12 ? single : reused;
-  const ms = Math.round(slow < 0.1 ? 300 + Math.random() * 1_500 : Math.random() * 60);
-  const fail = failing < 0.05 ? 1_000 : failing < 0.15 ? 1 : 0;
-  return {
-    tag,
-    function_id: chosen?.id ?? "",
-    body: { do: "diary", port: diary.port, tag, ms, fail },
-    insists: tag % 2 === 0,
-  };
-}
-
 async function left(server: SpawnedServer): Promise<number> {
   const pages = ["queued", "running"].map(async (status) => {
     const response = await fetch(`${server.url}/v1/invocations?status=${status}&limit=500`);
@@ -90,7 +65,7 @@ test(
   async () => {
     const began = performance.now();
     const submitter = new Submitter();
-    const orders = Array.from({ length: ORDERS }, (_, tag) => someOrder(tag));
+    const orders = Array.from({ length: ORDERS }, (_, tag) => book.order(tag));
     const pauseMs = (CLIENTS * RESTARTS * LIFE_MS) / 2 / ORDERS;
     const submitted = submitter.run(orders, CLIENTS, pauseMs);
     const engineKilled = Math.ceil(RESTARTS / 3);
@@ -103,9 +78,9 @@ test(
       if (restart === engineRestarted) engine.restart();
       await Bun.sleep((Math.random() * LIFE_MS) / 2);
       // Every other one dies while it handles a submission.
-      if (restart % 2 === 0) await submitter.nextSent(1_000);
+      if (restart % 2 === 0) await submitter.nextSent(server.url, 1_000);
       await Bun.sleep(Math.random() * 8);
-      submitter.offline();
+      submitter.offline(server.url);
       server.kill("SIGKILL");
       await server.exited;
       expect(quickCheck(directory)).toEqual([{ quick_check: "ok" }]);

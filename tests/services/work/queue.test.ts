@@ -131,18 +131,6 @@ describe("Queue", () => {
     expect(await rejectionOf(queue.cancel("a"))).toMatchObject({ reason: "conflict" });
     expect(await rejectionOf(queue.cancel("nobody"))).toMatchObject({ reason: "not_found" });
   });
-
-  test("cancel: says which server runs an invocation", async () => {
-    const { store, queue, submission, clock } = await bench();
-    open.push(store);
-    await queue.submit(submission("a"));
-    await store.ledger.claim("f1", { now: clock.now(), until: clock.now() + 30_000 });
-    store.ledger.heldBy = async () => "node-2";
-    expect(await rejectionOf(queue.cancel("a"))).toMatchObject({
-      reason: "conflict",
-      message: 'The invocation runs on another server, "node-2": cancel it there',
-    });
-  });
 });
 
 describe("ScheduleService", () => {

@@ -371,6 +371,19 @@ describe("Worker", () => {
     expect(store.tables.work.get("a")?.lease_until ?? 0).toBeGreaterThan(clock.now() + 15_000);
   });
 
+  test("a hold leaves time for the handover, and comes too late after that time", async () => {
+    const { store, clock, attempts, submit, immediately } = started();
+    submit("a");
+    await immediately();
+    await attempts.tasks[0]?.onHandover(60_000);
+    expect(store.tables.work.get("a")?.lease_until ?? 0).toBeGreaterThanOrEqual(clock.now() + 64_000);
+    store.ledger.hold = async () => {
+      await clock.advance(9_000);
+      return true;
+    };
+    expect(attempts.tasks[0]?.onHandover(60_000)).rejects.toThrow("The lease of the attempt was renewed too late");
+  });
+
   test("no function keeps another from its turn", async () => {
     const { attempts, clock, submit, immediately } = started();
     attempts.room = 1;

@@ -33,14 +33,19 @@ export interface PrivatePostgres extends AsyncDisposable {
   run(sql: string, database?: string): Promise<void>;
   /** Ends it at once, as a crash does. */
   kill(): Promise<void>;
-  /** Stops it, and lets it go on. */
+  /** Ends the process of one connection with SIGKILL: PostgreSQL ends all others then, and repairs itself. */
+  crash(): void;
+  /** Stops all of its processes, and lets them go on. */
   freeze(): void;
   thaw(): void;
   /** Starts it again after `kill`. */
   start(): Promise<void>;
 }
 
-/** Starts a PostgreSQL with further settings (`synchronous_commit=off`). Nothing of it is synced to the disk. */
+/**
+ * Starts a PostgreSQL with further settings (`synchronous_commit=off`). Nothing of it is synced to the disk: what a process has
+ * written outlives it in the kernel's memory, so only a power cut would show the difference.
+ */
 export async function startPostgres(settings: readonly string[] = []): Promise<PrivatePostgres> {
   const programs = await postgresPrograms();
   const directory = mkdtempSync(join(tmpdir(), "slipway-postgres-"));
@@ -96,8 +101,17 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
     url,
     run,
     kill,
-    freeze: () => server.kill("SIGSTOP"),
-    thaw: () => server.kill("SIGCONT"),
+    crash() {
+      const connection = childrenOf(server.pid).find((pid) => isConnection(pid));
+      if (connection !== undefined) send(connection, "SIGKILL");
+    },
+    freeze() {
+      // First the one that starts others.
+      for (const pid of [server.pid, ...childrenOf(server.pid)]) send(pid, "SIGSTOP");
+    },
+    thaw() {
+      for (const pid of [...childrenOf(server.pid), server.pid]) send(pid, "SIGCONT");
+    },
     start: async () => {
       server = spawn();
       await untilReady();
@@ -108,4 +122,23 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
       await remover.exited;
     },
   };
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return text === "" ? [] : text.split(" ").map(Number);
+}
+
+/** Returns whether a process of PostgreSQL serves a client: its title says which user and database. */
+function isConnection(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("postgres: slipway ");
+}
+
+/** Sends a signal to a process that may have ended meanwhile. */
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // the errors of process.kill
+  }
 }

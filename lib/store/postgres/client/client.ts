@@ -48,7 +48,7 @@ export class Client implements Statements, AsyncDisposable {
   readonly #connect: () => SQL;
   readonly #deadlineMs: number;
   /** By channel. */
-  readonly #listeners = new Map<string, () => void>();
+  readonly #listeners = new Map<string, (payload?: string) => void>();
   #sql: SQL;
 
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
@@ -93,10 +93,42 @@ export class Client implements Statements, AsyncDisposable {
     }
   }
 
-  /** Calls `run` for each notification on a channel, and when it listens (again): what came before has been missed. */
-  async listen(channel: string, run: () => void): Promise<void> {
+  /**
+   * Runs `work` in one transaction that may take hours: its statements, and the commit, each have the deadline. It is not run
+   * again.
+   */
+  async longTransaction<T>(work: (statements: Transaction) => Promise<T>): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const client = this.#sql;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const goOn = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        void client.close({ timeout: 0 }).catch(() => undefined);
+        reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
+      }, this.#deadlineMs);
+    };
+    goOn();
+    const run = client.begin(async (transaction) => {
+      const limit = `set local statement_timeout = ${this.#deadlineMs}`;
+      await transaction.unsafe(`${limit}; set local idle_in_transaction_session_timeout = ${this.#deadlineMs}`);
+      const result = await work(statementsOn(transaction, goOn));
+      goOn();
+      return result;
+    });
+    try {
+      return await Promise.race([run, late]);
+    } catch (error) {
+      throw mapError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Calls `run` with each notification on a channel, and without one when it listens (again): what came before has been missed. */
+  async listen(channel: string, run: (payload?: string) => void): Promise<void> {
     this.#listeners.set(channel, run);
-    await this.#bounded((client) => client.listen(channel, run, run));
+    await this.#bounded((client) => client.listen(channel, run, () => run()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,7 +137,8 @@ export class Client implements Statements, AsyncDisposable {
 
   #reconnect(): void {
     this.#sql = this.#connect();
-    for (const [channel, run] of this.#listeners) void this.#sql.listen(channel, run, run).catch(() => undefined);
+    for (const [channel, run] of this.#listeners)
+      void this.#sql.listen(channel, run, () => run()).catch(() => undefined);
   }
 
   async #once(sql: string, bindings: Bindings): Promise<Result> {
@@ -141,13 +174,17 @@ interface Result {
   readonly count: number;
 }
 
-function statementsOn(transaction: TransactionSQL): Transaction {
-  const all = async <Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> =>
-    (await execute(transaction, sql, bindings)).rows as Row[]; // the caller knows its own statement
+/** `before` is called before each statement. */
+function statementsOn(transaction: TransactionSQL, before: () => void = () => undefined): Transaction {
+  const run = (sql: string, bindings: Bindings = {}) => {
+    before();
+    return execute(transaction, sql, bindings);
+  };
+  const all = async <Row>(sql: string, bindings?: Bindings): Promise<Row[]> => (await run(sql, bindings)).rows as Row[]; // the caller knows its own statement
   return {
     all,
     get: async <Row>(sql: string, bindings?: Bindings) => (await all<Row>(sql, bindings))[0],
-    run: async (sql, bindings = {}) => (await execute(transaction, sql, bindings)).count,
+    run: async (sql, bindings) => (await run(sql, bindings)).count,
     script: async (sql) => void (await transaction.unsafe(sql)),
   };
 }

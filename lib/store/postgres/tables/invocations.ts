@@ -101,6 +101,16 @@ export class InvocationTable {
     return row && invocationOf(row);
   }
 
+  /** Returns those records among these that another server has written last. */
+  async writtenElsewhere(statements: Statements, ids: readonly string[]): Promise<Invocation[]> {
+    const rows = await statements.all<InvocationRow>(
+      `select ${INVOCATION} from invocations
+       where id in (select json_array_elements_text($ids::text::json)) and holder <> $holder`,
+      { ids: JSON.stringify(ids), holder: this.#holder },
+    );
+    return rows.map(invocationOf);
+  }
+
   async logs(statements: Statements, id: string): Promise<LogEntry[]> {
     const row = await statements.get<{ logs: string | null }>("select logs from invocations where id = $id", { id });
     return (JSON.parse(row?.logs ?? "[]") ?? []) as LogEntry[]; // `rowOf` made it

@@ -1,3 +1,4 @@
+import type { AttemptId } from "../../ledger.ts";
 import type { ReadyWork, Work } from "../../records.ts";
 import type { Statements } from "../client/client.ts";
 import { INVOCATION, type InvocationRow } from "./invocations.ts";
@@ -24,6 +25,16 @@ const LAST = Number.MAX_SAFE_INTEGER;
 /** Work that was just taken, with its invocation as it was before. */
 export interface TakenWork extends Work, InvocationRow {
   readonly next_priority: number | null;
+}
+
+/** Work that was lost, and whether its server was asked to cancel it (1). */
+interface LostWork extends Work {
+  readonly cancelled: number;
+}
+
+interface EndingAttempt {
+  readonly invocation_id: string;
+  readonly lost: number;
 }
 
 /** The work that is left to do, the only place of its SQL. A lease belongs to the server that took the work. */
@@ -76,11 +87,23 @@ export class WorkTable {
     );
   }
 
-  /** Returns the id of another server that has the lease of an invocation; null if none has. */
-  async heldBy(statements: Statements, invocation_id: string): Promise<string | null> {
-    const sql = "select holder from work where invocation_id = $invocation_id and state = 'leased' and holder <> $mine";
-    const found = await statements.get<{ holder: string | null }>(sql, { invocation_id, mine: this.#holder });
-    return found?.holder ?? null;
+  /** Notes that an invocation is to be cancelled that another server has the lease of. Returns whether one has. */
+  async askToCancel(statements: Statements, invocation_id: string): Promise<boolean> {
+    const sql =
+      "update work set cancelled = true where invocation_id = $invocation_id and state = 'leased' and holder <> $mine";
+    return (await statements.run(sql, { invocation_id, mine: this.#holder })) > 0;
+  }
+
+  /** Lists those of these attempts of this server that are to be cancelled (`lost` 0) or have lost their leases (1). */
+  toEnd(statements: Statements, attempts: readonly AttemptId[]): Promise<EndingAttempt[]> {
+    return statements.all<EndingAttempt>(
+      `select given.invocation_id, case when work.invocation_id is null then 1 else 0 end as lost
+       from json_to_recordset($attempts::text::json) as given (invocation_id text, attempt integer)
+       left join work on work.invocation_id = given.invocation_id and work.attempts = given.attempt
+         and work.state = 'leased' and work.holder = $holder
+       where work.invocation_id is null or work.cancelled`,
+      { attempts: JSON.stringify(attempts), holder: this.#holder },
+    );
   }
 
   /** Makes the lease of an attempt last until then at least. Returns whether it still has the lease. */
@@ -163,9 +186,9 @@ export class WorkTable {
    * Lists lost work whose lease has ended by then, at most a batch. Without an end of time it is the work of this server alone:
    * only its own sweep says that nothing of it runs any more.
    */
-  lost(statements: Statements, until: number): Promise<Work[]> {
-    return statements.all<Work>(
-      `select ${COLUMNS} from work where state = 'lost' and lease_until <= $until::bigint
+  lost(statements: Statements, until: number): Promise<LostWork[]> {
+    return statements.all<LostWork>(
+      `select ${COLUMNS}, cancelled::integer as cancelled from work where state = 'lost' and lease_until <= $until::bigint
          and ($mine::text is null or holder = $mine::text)
        order by lease_until limit ${BATCH}`,
       { until: Math.min(until, LAST), mine: until === Infinity ? this.#holder : null },

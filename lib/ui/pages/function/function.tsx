@@ -14,6 +14,7 @@ import { Tabs } from "../../parts/tabs.tsx";
 import { InvocationTable } from "../invocation/invocation-table.tsx";
 import { Charts } from "../figures/charts.tsx";
 import { type Range, RangeChoice } from "../figures/range.tsx";
+import { Change } from "./change.tsx";
 import { CallForm } from "./call-form.tsx";
 import { LiveLogs } from "./live-logs.tsx";
 import { Settings } from "./settings.tsx";
@@ -25,11 +26,12 @@ const FRESH_MS = 2_000;
 export function FunctionPage({ name }: { readonly name: string }) {
   const { data: fn, error, reload } = useData<FunctionWithPool>(`/v1/functions/${segment(name)}`, FRESH_MS);
   const [params] = useSearchParams();
-  const { records, invoke } = useRights();
+  const { records, invoke, deploy } = useRights();
   const tabs = [
     ["", "Now"],
     ["settings", "Settings"],
     ["versions", "Versions"],
+    ...(deploy ? [["change", "New version"] as const] : []),
     ...(invoke ? [["try", "Try it"] as const] : []),
     ...(records ? [["logs", "Logs"] as const] : []),
   ] as const;
@@ -53,6 +55,7 @@ export function FunctionPage({ name }: { readonly name: string }) {
       {tab === "" ? <Now fn={fn} /> : null}
       {tab === "settings" ? <Settings fn={fn} /> : null}
       {tab === "versions" ? <Versions fn={fn} onChange={reload} /> : null}
+      {tab === "change" ? <Change fn={fn} onChange={reload} /> : null}
       {tab === "try" ? <CallForm name={fn.name ?? fn.id} /> : null}
       {tab === "logs" ? <LiveLogs function_id={fn.id} /> : null}
     </Page>

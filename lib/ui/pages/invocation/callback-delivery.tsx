@@ -45,12 +45,12 @@ export function CallbackDelivery({ record }: { readonly record: Invocation }) {
         <Facts
           facts={[
             ["State", <Status key="state" value={data.state} />],
-            ["Address", <code key="url">{data.url}</code>],
             ["Attempts", data.attempts],
             ["Next attempt", data.next_at === null ? null : <Time key="next" at={data.next_at} />],
             ["Last answer", data.last_status],
-            ["Last problem", data.last_problem],
             ["Delivered", data.delivered_at === null ? null : <Time key="at" at={data.delivered_at} />],
+            ["Address", <code key="url">{data.url}</code>, true],
+            ["Last problem", data.last_problem, true],
           ]}
         />
       )}

@@ -2,14 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Page } from "playwright-core";
 import type { Invocation } from "../../../../lib/domain/calls/invocations.ts";
+import type { FunctionWithPool } from "../../../../lib/domain/functions/functions.ts";
 import { startBrowser } from "../../../http/support/browser.ts";
+import { type Pushed, type Registry, startRegistry } from "../../../support/registry/registry.ts";
 import { fixture } from "../../../support/images.ts";
 import { eventually } from "../../../support/pace.ts";
 import { TestServer } from "../../../support/server.ts";
 import { type RealisticData, writeRealisticData } from "./realistic-data.ts";
-import { findings, HAS_SCREENSHOTS, loadAxe, open, watched } from "./watched-page.ts";
+import { deployNewcomer, deployNewVersion } from "./deploying.ts";
+import { confirm, findings, HAS_SCREENSHOTS, loadAxe, logIn, open, watched } from "./watched-page.ts";
 
 /** A browser may have to be installed, and the image to be made. */
 const TIMEOUT_MS = 300_000;
@@ -32,6 +34,8 @@ let browser: Awaited<ReturnType<typeof startBrowser>>;
 let dead: string;
 let directory: string;
 let data: RealisticData;
+let registry: Registry;
+let pushed: Pushed;
 
 /** Asks the API as its administrator. */
 async function api<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -44,8 +48,10 @@ const invocation = (id: string, wait = "") => api<Invocation>("GET", `/v1/invoca
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "slipway-dashboard-"));
   data = await writeRealisticData(directory);
-  const [image, started] = await Promise.all([fixture("shell"), startBrowser()]);
+  const [image, started, ofImages] = await Promise.all([fixture("shell"), startBrowser(), startRegistry()]);
   browser = started;
+  registry = ofImages;
+  pushed = await registry.pushLayers("team/newcomer:1", "shell", [crypto.getRandomValues(new Uint8Array(65_536))]);
   server = await TestServer.start({ API_KEY: KEY, DATA_PATH: directory });
   const settings = {
     contract: "stdio",
@@ -78,12 +84,13 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await browser[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
   await rm(directory, { recursive: true, force: true });
 });
 
 test(
-  "a whole day: log in, call, follow the logs, cancel, roll back, replay a dead letter, pause a schedule, log out",
+  "a whole day: log in, deploy, call, follow the logs, cancel, roll back, replay a dead letter, pause a schedule, log out",
   async () => {
     const { page, problems } = await watched(browser.context, server.url);
     await page.goto(`${server.url}/ui`);
@@ -92,10 +99,13 @@ test(
     await logIn(page, KEY);
     await page.getByRole("heading", { name: "Overview" }).waitFor();
 
+    const newcomer = () => api<FunctionWithPool>("GET", "/v1/functions/newcomer");
+    await deployNewcomer(page, newcomer, { image: pushed.reference, program: PROGRAM, hostile: HOSTILE });
+
     // A call whose logs are there while it runs.
-    await page.getByRole("link", { name: "Functions", exact: true }).click();
-    await page.getByRole("searchbox").fill("GREET");
-    await page.getByRole("link", { name: "greeter" }).click();
+    await page.locator("#places").getByRole("link", { name: "Functions" }).click();
+    await page.getByRole("searchbox").fill("NEWC");
+    await page.getByRole("link", { name: "newcomer" }).click();
     await page.getByRole("link", { name: "Try it" }).click();
     await page.getByLabel("Body").fill("hang");
     await page.getByLabel("Asynchronous").check();
@@ -109,21 +119,22 @@ test(
     await page.locator(".facts").getByText("cancelled").waitFor();
     expect((await invocation(running)).status).toBe("cancelled");
 
-    // The function is as it was before it broke, and what failed runs again.
-    await page.goto(`${server.url}/ui/functions/greeter?tab=logs`);
+    await page.goto(`${server.url}/ui/functions/newcomer?tab=logs`);
     const log = page.getByRole("log");
     await log.getByText("cancelled", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Pause" }).click();
-    const before = await log.locator(".entry").count();
-    const calls = Array.from({ length: 6 }, () => server.invoke({ id: "greeter" }, "{}", { headers: AUTHORIZED }));
+    const shown = await log.locator(".entry").count();
+    const calls = Array.from({ length: 6 }, () => server.invoke({ id: "newcomer" }, "{}", { headers: AUTHORIZED }));
     await Promise.all(calls);
     await page.getByText(/new lines/).waitFor();
-    expect(await log.locator(".entry").count()).toBe(before);
+    expect(await log.locator(".entry").count()).toBe(shown);
     await page.getByRole("button", { name: "Go on" }).click();
     // Each of them is here with its end, though a browser has fewer connections.
     await eventually(async () => (await log.locator(".entry.end").getByText("succeeded").count()) >= calls.length);
 
-    await page.getByRole("link", { name: "Versions" }).click();
+    await deployNewVersion(page, newcomer);
+    // Another function is as it was before it broke, and what failed runs again.
+    await page.goto(`${server.url}/ui/functions/greeter?tab=versions`);
     await page.locator(".changes").getByText("environment.MODE").waitFor();
     await confirm(page, "Roll back to 1");
     await page.getByText("The function is as it was at version 1; that is version 3 now.").waitFor();
@@ -171,13 +182,16 @@ test(
     const paths = [
       "",
       ...["functions", "invocations", "dead-letters", "routes", "schedules", "secrets"].map((name) => `/${name}`),
-      ...["registries", "keys", "audit", "system", "nowhere"].map((name) => `/${name}`),
+      ...["registries", "keys", "audit", "system", "deploy", "nowhere"].map((name) => `/${name}`),
       ...[id, dead, data.parent, data.sync, "no-such-id"].map((one) => `/invocations/${one}`),
-      ...["", "?tab=settings", "?tab=versions", "?tab=try", "?tab=logs"].map((tab) => `/functions/greeter${tab}`),
+      ...["", "?tab=settings", "?tab=versions", "?tab=change", "?tab=try", "?tab=logs"].map(
+        (tab) => `/functions/greeter${tab}`,
+      ),
       `/functions/${encodeURIComponent(HOSTILE)}`,
     ];
     for (const path of paths) {
       await open(page, path);
+      await page.evaluate("for (const one of document.querySelectorAll('.more')) one.open = true");
       found.push(...(await findings(page, path)));
     }
     expect(found).toEqual([]);
@@ -378,14 +392,3 @@ test(
   },
   TIMEOUT_MS,
 );
-
-async function logIn(page: Page, key: string): Promise<void> {
-  await page.getByLabel("API key").fill(key);
-  await page.getByRole("button", { name: "Log in" }).click();
-}
-
-/** Presses a button and says yes to its question. */
-async function confirm(page: Page, name: string): Promise<void> {
-  await page.getByRole("button", { name }).click();
-  await page.getByRole("dialog").getByRole("button", { name }).click();
-}

@@ -35,6 +35,18 @@ export async function watched(context: BrowserContext, origin: string): Promise<
   return { page, problems };
 }
 
+/** Logs in on the page that asks for a key. */
+export async function logIn(page: Page, key: string): Promise<void> {
+  await page.getByLabel("API key").fill(key);
+  await page.getByRole("button", { name: "Log in" }).click();
+}
+
+/** Presses a button and says yes to its question. */
+export async function confirm(page: Page, name: string): Promise<void> {
+  await page.getByRole("button", { name }).click();
+  await page.getByRole("dialog").getByRole("button", { name }).click();
+}
+
 /** Loads axe into a page, for as long as it is not loaded anew. */
 export async function loadAxe(page: Page): Promise<void> {
   await page.evaluate(await AXE.text());

@@ -73,6 +73,9 @@ test("GET /v1/system lists what has the server's label on the engine and that it
   const left = (path: string) => gone.defer(async () => void (await engine.request("DELETE", path)));
   await post(`/containers/create?name=${name}`, { Image: image, Cmd: ["/never"], Labels: labels });
   left(`/containers/${name}?force=1`);
+  const change = encodeURIComponent(`LABEL slipway.builder=${owner}`);
+  await post(`/commit?container=${name}&repo=${name}&tag=1&changes=${change}`, {});
+  left(`/images/${name}:1`);
   await post("/networks/create", { Name: name, Labels: labels });
   left(`/networks/${name}`);
   for (const [volume, label] of [
@@ -88,6 +91,7 @@ test("GET /v1/system lists what has the server's label on the engine and that it
   left(`/volumes/${name}-other`);
   const expected = [
     ["container", name],
+    ["image", `${name}:1`],
     ["network", name],
     ["volume", `${name}-named`],
     ["volume", `${name}-gate`],
@@ -97,7 +101,7 @@ test("GET /v1/system lists what has the server's label on the engine and that it
   const found = (await state()).unowned ?? [];
   expect(found.map((one) => [one.kind, one.name])).toEqual(expected);
   for (const { problem } of found)
-    expect(problem).toMatch(/remove (it|others) with `docker (rm -f|network rm|volume rm)`/);
+    expect(problem).toMatch(/remove (it|others) with `docker (rm -f|rmi|network rm|volume rm)`/);
 });
 
 test("GET /v1/system says so while the engine is away, and lists nothing then", async () => {

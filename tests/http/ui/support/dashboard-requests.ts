@@ -6,7 +6,7 @@ import { BUSY, idOf } from "./large-database.ts";
 const UI = join(import.meta.dir, "../../../../lib/ui");
 const HOUR = 3_600_000;
 /** Streams, which end when the page is left, and what only changes are sent to. */
-const NOT_ASKED = /\/(events|logs|invoke|replay|login|logout)$|^\/v1\/(keys|schedules)\/./;
+const NOT_ASKED = /\/(events|logs|invoke|replay|login|logout)$|^\/v1\/functions$|^\/v1\/(keys|schedules)\/./;
 
 /** Returns the paths that the source of the dashboard's pages names, with a function or a call in the place of what it fills in. */
 async function pathsInSource(): Promise<string[]> {

@@ -1,0 +1,120 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
+import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
+import { eventually } from "../../support/pace.ts";
+import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
+import { Diary } from "../faults/support/diary.ts";
+import { NO_DIARY, problemsOf } from "../faults/support/history-check.ts";
+import { createHistoryFunctions, OrderBook } from "../faults/support/orders.ts";
+import { Submitter } from "../faults/support/submitter.ts";
+import { ClusterNode, DATABASE } from "./support/cluster-node.ts";
+import { FAULTS, Faults } from "./support/faults.ts";
+import { seeded } from "./support/random.ts";
+import { readClusterHistory } from "./support/read-history.ts";
+
+/** `HISTORY=cluster` is the long run: ten minutes. */
+const FULL = process.env["HISTORY"] === "cluster";
+const ACKNOWLEDGED = FULL ? 2_000 : 100;
+/** The average time between two faults, in milliseconds, and the part of them that outlasts a lease. */
+const { every: FAULT_EVERY_MS, long: LONG } = FULL ? { every: 2_000, long: 0.3 } : { every: 1_000, long: 0 };
+const CLIENTS = 8;
+const PAUSE_MS = FULL ? 2_000 : 400;
+const TIMEOUT_MS = FULL ? 1_800_000 : 180_000;
+/** Names the order of faults; a run prints its own. */
+const SEED = Number(process.env["HISTORY_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
+
+let postgres: PrivatePostgres;
+let diary: Diary;
+let book: OrderBook;
+const nodes: ClusterNode[] = [];
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+  await postgres.run(`create database ${DATABASE}`);
+  const image = await fixture("chaos");
+  diary = new Diary();
+  nodes.push(...(await Promise.all(["a", "b", "c"].map((id) => ClusterNode.create(id, postgres, image)))));
+  await Promise.all(nodes.map((node) => node.start()));
+  for (const { server } of nodes) {
+    expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 200, 20_000)).toBe(true);
+  }
+  const [{ server }] = nodes as [ClusterNode, ...ClusterNode[]]; // three, above
+  book = new OrderBook(await createHistoryFunctions(server, image), diary, seeded(SEED));
+});
+
+afterAll(async () => {
+  for (const node of nodes) await node[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+  diary[Symbol.dispose]();
+});
+
+/** Makes orders until so many are acknowledged. */
+function* ordersUntil(submitter: Submitter, count: number) {
+  for (let tag = 0; submitter.acknowledged.size < count; tag++) yield book.order(tag);
+}
+
+async function left({ server }: ClusterNode): Promise<number> {
+  const pages = ["queued", "running"].map(async (status) => {
+    const response = await fetch(`${server.url}/v1/invocations?status=${status}&limit=500`);
+    return ((await response.json()) as { data: InvocationPage }).data.invocations.length; // what the API promises
+  });
+  return (await Promise.all(pages)).reduce((sum, count) => sum + count, 0);
+}
+
+test(
+  `${ACKNOWLEDGED} acknowledged submissions; three servers, their engines, PostgreSQL and the network fail: all promises are kept`,
+  async () => {
+    console.log(`HISTORY_SEED=${SEED}`);
+    const began = performance.now();
+    const submitter = new Submitter({ patience_ms: 15_000, unclear: [503] });
+    for (const { server } of nodes) submitter.online(server.url);
+    const random = seeded(SEED + 1);
+    const faults = new Faults({ nodes, postgres, submitter, random, long: LONG });
+    const submitted = submitter.run(ordersUntil(submitter, ACKNOWLEDGED), CLIENTS, PAUSE_MS);
+    // Each at least once.
+    for (const fault of FAULTS) {
+      while (!faults.begin(fault)) await Bun.sleep(FAULT_EVERY_MS);
+      await Bun.sleep(2 * random() * FAULT_EVERY_MS);
+    }
+    while (submitter.acknowledged.size < ACKNOWLEDGED) {
+      faults.begin();
+      await Bun.sleep(2 * random() * FAULT_EVERY_MS);
+    }
+    await submitted;
+    await faults.over();
+    const [first] = nodes as [ClusterNode, ...ClusterNode[]]; // three, in beforeAll
+    expect(await eventually(async () => (await left(first)) === 0, 120_000)).toBe(true);
+    for (const { server } of nodes) server.kill("SIGTERM");
+    for (const { server } of nodes) {
+      const code = await server.exited;
+      expect({ code, log: code === 0 ? [] : server.log.slice(-10) }).toEqual({ code: 0, log: [] });
+    }
+    for (const { engine } of nodes) {
+      expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0, 20_000)).toBe(true);
+    }
+
+    const kept = await readClusterHistory(postgres.url(DATABASE));
+    const attempts = kept.flatMap((one) => one.attempts);
+    console.log(
+      JSON.stringify({
+        acknowledged: submitter.acknowledged.size,
+        never_answered: submitter.unanswered.size,
+        invocations: kept.length,
+        succeeded: kept.filter(({ record }) => record.status === "succeeded").length,
+        dead: kept.filter(({ record }) => record.status === "dead").length,
+        attempts: attempts.length,
+        attempts_lost: attempts.filter(({ status }) => status === "lost").length,
+        runs: diary.runs.length,
+        runs_without_diary: attempts.filter(({ exit_code }) => exit_code === NO_DIARY).length,
+        runs_cut_short: diary.runs.filter(({ ended }) => !ended).length,
+        faults: faults.counts,
+        longer_than_a_lease: faults.outlasting,
+        seconds: Math.round((performance.now() - began) / 1000),
+      }),
+    );
+    expect(submitter.refusals).toEqual([]);
+    expect(problemsOf(kept, submitter, diary)).toEqual([]);
+  },
+  TIMEOUT_MS,
+);

@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import type { Claimed } from "../../../lib/store/ledger.ts";
+import type { Notice } from "../../../lib/store/cluster/notices.ts";
+import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgres/store.ts";
+import { systemClock } from "../../../lib/clock.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
+import { eventually } from "../../support/pace.ts";
+import { newDatabase } from "../../support/postgres/test-databases.ts";
+import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { listeningLog } from "../sqlite/support/stores.ts";
+
+/** Two servers of one database. Time passes only if a test lets it. */
+let clock: FakeClock;
+let a: PostgresStore;
+let b: PostgresStore;
+
+beforeEach(async () => {
+  clock = new FakeClock();
+  const { url } = await newDatabase();
+  [a, b] = await Promise.all([open(url, "a"), open(url, "b")]);
+});
+afterEach(() => Promise.all([a[Symbol.asyncDispose](), b[Symbol.asyncDispose]()]));
+
+function open(url: string, server_id: string): Promise<PostgresStore> {
+  return openPostgresStore(url, { log: listeningLog().log, clock, server_id });
+}
+
+async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
+  const { claimed: found } = await ledger.claim(functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
+  if (found === null) throw new Error("nothing was ready");
+  return found;
+}
+
+const attemptOf = ({ work }: Claimed) => ({ invocation_id: work.invocation_id, attempt: work.attempts });
+
+test("askToCancel: the server that attempts an invocation learns of it, and only that one", async () => {
+  for (const id of ["x", "y"]) await a.ledger.submit(newWork(id, { function_id: id }));
+  const [x, y] = [await claimed(a, "x"), await claimed(a, "y")];
+  expect(await a.ledger.askToCancel("x")).toBe(false);
+  expect(await b.ledger.askToCancel("x")).toBe(true);
+  expect(await a.ledger.toEnd([x, y].map(attemptOf))).toEqual({ cancelled: ["x"], lost: [] });
+  await a.ledger.end(success(x));
+  expect(await b.ledger.askToCancel("x")).toBe(false);
+});
+
+test("askToCancel: is kept for whoever makes the next attempt, and for whoever frees the work of a server that has died", async () => {
+  await a.ledger.submit(newWork("x"));
+  const first = await claimed(a);
+  await b.ledger.askToCancel("x");
+  await a.ledger.end(again(first, clock.now()));
+  await b.ledger.wake(clock.now());
+  const second = await claimed(b);
+  expect((await b.ledger.toEnd([attemptOf(second)])).cancelled).toEqual(["x"]);
+  await clock.advance(LEASE_MS);
+  expect(await a.ledger.lost(clock.now())).toMatchObject([{ cancel_asked: true, invocation: { id: "x" } }]);
+});
+
+test("toEnd: attempts whose leases others have taken are lost", async () => {
+  await a.ledger.submit(newWork("x"));
+  const first = await claimed(a);
+  await clock.advance(LEASE_MS);
+  await b.ledger.lost(clock.now());
+  expect(await a.ledger.toEnd([attemptOf(first)])).toEqual({ cancelled: [], lost: ["x"] });
+});
+
+test("writtenElsewhere: records that another server wrote last", async () => {
+  for (const id of ["x", "y"]) await a.ledger.submit(newWork(id, { function_id: id }));
+  await claimed(b, "x");
+  const ids = async (store: PostgresStore) =>
+    (await store.history.writtenElsewhere(["x", "y", "none"])).map(({ id }) => id).toSorted();
+  expect(await ids(a)).toEqual(["x"]);
+  expect(await ids(b)).toEqual(["y"]);
+});
+
+const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };
+
+test("places: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
+  const set = (store: PostgresStore, places: number, most = 3) =>
+    store.places.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
+  expect([await set(a, 2), await set(b, 2), await set(b, 2), await set(a, 3)]).toEqual([2, 1, 1, 2]);
+  // One that had more than the limit is now keeps what it has.
+  expect([await set(a, 3, 1), await set(a, 0), await set(b, 9)]).toEqual([2, 0, 3]);
+  expect([await set(a, 1), await clock.advance(LEASE_MS), await set(a, 1)]).toEqual([0, undefined, 1]);
+  await Promise.all([a.places.clear(), b.places.clear()]);
+  const all = Array.from({ length: 20 }, (_, i) => set(i % 2 === 0 ? a : b, 2));
+  await Promise.all(all);
+  expect((await set(a, 2)) + (await set(b, 2))).toBe(3);
+});
+
+test("notices: reach the other servers, many as one, and too many as a hint that there is more", async () => {
+  const { url } = await newDatabase();
+  const options = (server_id: string) => ({ log: listeningLog().log, clock: systemClock, server_id });
+  await using one = await openPostgresStore(url, options("one"));
+  await using other = await openPostgresStore(url, options("other"));
+  const [got, own]: [Notice[], Notice[]] = [[], []];
+  other.notices.listen((notice) => got.push(notice));
+  one.notices.listen((notice) => own.push(notice));
+  for (const id of ["x", "y", "x"]) one.notices.send("changed", id);
+  one.notices.send("cancel", "z");
+  expect(await eventually(() => got.length > 0)).toBe(true);
+  for (let i = 0; i < 1_000; i++) one.notices.send("changed", `invocation-${i}`);
+  expect(await eventually(() => got.length > 1)).toBe(true);
+  expect(got).toEqual([
+    { ...NOTHING, changed: ["x", "y"], cancel: ["z"] },
+    { ...NOTHING, more: true },
+  ]);
+  expect(own).toEqual([]);
+});
