@@ -13,6 +13,7 @@ import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
 import { PostgresHistory } from "./history.ts";
 import { PostgresLedger } from "./ledger.ts";
+import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
 import { PostgresStats } from "./stats.ts";
@@ -83,6 +84,8 @@ export class PostgresStore implements Store {
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
   readonly #isPresent: () => boolean;
+  /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
+  #problem: string | undefined;
   #isClosed = false;
 
   constructor(
@@ -138,7 +141,7 @@ export class PostgresStore implements Store {
       work,
       stats,
       configuration,
-      isPresent,
+      isPresent: () => isPresent() && this.#problem === undefined,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
@@ -182,6 +185,7 @@ export class PostgresStore implements Store {
         "Another server with this SERVER_ID uses the database: give each its own, and start again",
       );
     }
+    if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
     await this.#client.get("select version from configuration_state");
   }
 
@@ -205,6 +209,7 @@ export class PostgresStore implements Store {
   async #refresh(): Promise<void> {
     if (this.#isClosed) return;
     try {
+      await this.#lookAtSchema();
       await this.#mirrored.whenFree();
       await this.#configuration.refresh();
     } catch (error) {
@@ -212,5 +217,12 @@ export class PostgresStore implements Store {
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  async #lookAtSchema(): Promise<void> {
+    const before = this.#problem;
+    this.#problem = await schemaProblem(this.#client);
+    if (this.#problem !== undefined && before === undefined)
+      this.#log.error("no more work is taken", { problem: this.#problem });
   }
 }

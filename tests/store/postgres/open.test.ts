@@ -33,7 +33,7 @@ test("a database that could lose what was acknowledged, one of a newer version, 
   );
   await set("reset synchronous_commit");
   await (await openPostgresStore(database.url, options()))[Symbol.asyncDispose]();
-  await database.run("update slipway_schema set version = 1000");
+  await database.run("update slipway_schema set version = 1000, oldest = 1000");
   expect(await refusalOf(openPostgresStore(database.url, options()))).toMatch(
     /written by a newer slipway \(schema 1000/,
   );
@@ -41,6 +41,33 @@ test("a database that could lose what was acknowledged, one of a newer version, 
   expect(await refusalOf(openPostgresStore(missing, options()))).toMatch(
     /"missing" does not exist\): create it first$/,
   );
+});
+
+test("an older server goes on while a newer one's database allows it, but changes nothing; then it says so and takes no work", async () => {
+  const database = await newDatabase();
+  const { log, events } = listeningLog();
+  await using store = await openPostgresStore(database.url, { ...options(), log });
+  await store.functions.insert(someFunction("f1"));
+  await store.ledger.submit(newWork("x"));
+  await database.run("update slipway_schema set version = 1000; update configuration_state set schema = 1000");
+  expect(await rejectionOf(store.functions.insert(someFunction("f2")))).toMatchObject({
+    reason: "conflict",
+    message: expect.stringContaining("A newer slipway uses the database"),
+  });
+  await store.settings.ownerId();
+  const now = systemClock.now();
+  const claim = () => store.ledger.claim("f1", { now, until: now + LEASE_MS });
+  expect((await claim()).claimed?.invocation.id).toBe("x");
+  // One of that age may also start.
+  await (await openPostgresStore(database.url, options("s2")))[Symbol.asyncDispose]();
+  await store.check();
+  await store.ledger.submit(newWork("y"));
+  await database.run("update slipway_schema set oldest = 1000");
+  expect(await eventually(() => events.some(({ event }) => event === "no more work is taken"))).toBe(true);
+  expect((await claim()).claimed).toBeNull();
+  expect(await rejectionOf(store.check())).toMatchObject({
+    message: expect.stringMatching(/a newer slipway \(schema 1000, .* use that version/),
+  });
 });
 
 test("of two servers that open an empty database at once both have it, and each sees what the other writes", async () => {
