@@ -100,9 +100,9 @@ static bool start_extension(struct extension *extension) {
   return pid > 0;
 }
 
-/* Starts the extensions, if there are any. Returns whether the command has to wait for START. */
+/* Starts the extensions of an app that asks for its calls, if there are any. Returns whether the command has to wait for START. */
 bool start_extensions(void) {
-  list_extensions();
+  if (app_asks()) list_extensions();
   if (count == 0) return false;
   announce_extensions();
   for (int i = 0; i < started(); i++) {

@@ -31,9 +31,17 @@ export interface PostgresOptions {
   readonly server_id: string;
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
+  /**
+   * The time after a start of PostgreSQL in which nobody takes over work of others whose leases ended while it was away, in milliseconds:
+   * they have results in memory that they write first. 15 s by default.
+   */
+  readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
   readonly isPresent?: () => boolean;
 }
+
+/** Longer than a server takes to find out that the database is back, and to write what it has. */
+const RECLAIM_PAUSE_MS = 15_000;
 
 /** The time between two looks at whether another server has changed the configuration, if no notification has come. */
 const POLL_MS = 1_000;
@@ -80,7 +88,17 @@ export class PostgresStore implements Store {
   #problem: string | undefined;
   #isClosed = false;
 
-  constructor(client: Client, { log, clock, server_id: holder, queue_bytes, isPresent = () => true }: PostgresOptions) {
+  constructor(
+    client: Client,
+    {
+      log,
+      clock,
+      server_id: holder,
+      queue_bytes,
+      isPresent = () => true,
+      reclaim_pause_ms = RECLAIM_PAUSE_MS,
+    }: PostgresOptions,
+  ) {
     this.#client = client;
     this.#log = log;
     this.#clock = clock;
@@ -88,11 +106,10 @@ export class PostgresStore implements Store {
     const mirror = new Mirror();
     const database = new MirrorDatabase(mirror);
     const mirrored = new SqliteStore(database, clock);
-    const changed = (secrets: readonly string[]) => {
+    const configuration = new SharedConfiguration(client, mirror, holder, (changes) => {
       database.forget();
-      mirrored.changedElsewhere(secrets);
-    };
-    const configuration = new SharedConfiguration(client, mirror, holder, { changed });
+      mirrored.changedElsewhere(changes);
+    });
     database.shared = configuration;
     this.#mirrored = mirrored;
     this.#configuration = configuration;
@@ -110,7 +127,7 @@ export class PostgresStore implements Store {
     const invocations = new InvocationTable(holder);
     const payloads = new PayloadTable(queue_bytes);
     const deliveries = new DeliveryTable(holder);
-    const work = new WorkTable(holder);
+    const work = new WorkTable(holder, reclaim_pause_ms);
     const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
       mirrored.schedules.replaceNow(...both);
     const parts = {

@@ -21,8 +21,8 @@ beforeEach(async () => {
 });
 afterEach(() => Promise.all([a[Symbol.asyncDispose](), b[Symbol.asyncDispose]()]));
 
-function open(url: string, server_id: string): Promise<PostgresStore> {
-  return openPostgresStore(url, { log: listeningLog().log, clock, server_id });
+function open(url: string, server_id: string, reclaim_pause_ms = 0): Promise<PostgresStore> {
+  return openPostgresStore(url, { log: listeningLog().log, clock, server_id, reclaim_pause_ms });
 }
 
 async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
@@ -61,6 +61,18 @@ test("toEnd: attempts whose leases others have taken are lost", async () => {
   await clock.advance(LEASE_MS);
   await b.ledger.lost(clock.now());
   expect(await a.ledger.toEnd([attemptOf(first)])).toEqual({ cancelled: [], lost: ["x"] });
+});
+
+test("lost: work of others is not taken over for some time after a start of PostgreSQL, as they write their ends first", async () => {
+  const { url } = await newDatabase();
+  // As if PostgreSQL had started a moment ago.
+  await using waits = await open(url, "waits", 3_600_000);
+  await using other = await open(url, "other");
+  await other.ledger.submit(newWork("x"));
+  const first = await claimed(other);
+  await clock.advance(LEASE_MS);
+  expect(await waits.ledger.lost(clock.now())).toEqual([]);
+  expect(await other.ledger.end(success(first))).toBe(true);
 });
 
 test("writtenElsewhere: records that another server wrote last", async () => {

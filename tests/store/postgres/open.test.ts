@@ -6,12 +6,17 @@ import { Client } from "../../../lib/store/postgres/client/client.ts";
 import { openShared } from "../../../lib/store/postgres/open-shared.ts";
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { eventually } from "../../support/pace.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, rejectionOf, someFunction, someInvocation } from "../sqlite/support/stores.ts";
 
-const options = (server_id = "s1", clock: Clock = systemClock) => ({ log: listeningLog().log, clock, server_id });
+const options = (server_id = "s1", clock: Clock = systemClock) => ({
+  log: listeningLog().log,
+  clock,
+  server_id,
+  reclaim_pause_ms: 0,
+});
 
 async function refusalOf(opening: Promise<AsyncDisposable>): Promise<string> {
   const error = await rejectionOf(opening);
@@ -129,6 +134,18 @@ test("a database that does not answer is given up in time, and is used again whe
   expect(await rejectionOf(client.transaction((on) => on.all("select 1")))).toMatchObject({
     reason: "database_unavailable",
   });
+});
+
+test("a database that answers nothing is given up within 3 s, and a slow statement of one that answers is not", async () => {
+  using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  await using client = new Client(`postgres://u@127.0.0.1:${silent.port}/d`);
+  const began = performance.now();
+  const all = [client.all("select 1"), client.transaction((on) => on.all("select 1"))].map(rejectionOf);
+  for (const error of await Promise.all(all)) expect(error).toMatchObject({ reason: "database_unavailable" });
+  await expectWithin(performance.now() - began, 3_000);
+  const { url } = await newDatabase();
+  await using other = new Client(url);
+  expect(await other.all("select pg_sleep(3.5)::text as slept")).toEqual([{ slept: "" }]);
 });
 
 test("a server that was given up for its silence is listened to again, and its sessions do not outlive this one's", async () => {
