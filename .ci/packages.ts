@@ -50,6 +50,20 @@ export async function ensureProgram(program: string, packages: readonly string[]
   return installed;
 }
 
+/**
+ * Installs the packages of those programs that are missing, with one call of apt. Whoever needs one of them asks for it by
+ * `ensureProgram` all the same, which says what to do if it could not be installed here.
+ */
+export async function installMissing(programs: Readonly<Record<string, readonly string[]>>): Promise<void> {
+  const missing = Object.keys(programs).filter((program) => findProgram(program) === null);
+  if (missing.length === 0 || process.getuid?.() !== 0 || findProgram("apt-get") === null) return;
+  const packages = [...new Set(missing.flatMap((program) => programs[program] ?? []))];
+  process.stderr.write(`Installing ${packages.join(", ")} ...\n`);
+  await installDebianPackages(packages).catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  });
+}
+
 /** Returns the path of a program that an earlier step has installed. */
 export function requireProgram(program: string): string {
   const found = findProgram(program);

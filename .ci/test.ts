@@ -7,7 +7,8 @@ import { containerPace } from "./engine/container-life.ts";
 import { acquireEngine, acquireSecondEngine, type Engine, startEmulated, startNewestEngine } from "./engine/engine.ts";
 import { copyImages } from "./engine/image-tree.ts";
 import { NEWEST_TESTS } from "./engine/newest-tests.ts";
-import { runOrThrow, SetupError } from "./packages.ts";
+import { TEST_PROGRAMS } from "./engine/programs/test-programs.ts";
+import { installMissing, runOrThrow, SetupError } from "./packages.ts";
 import { build } from "./build.ts";
 import { buildGate } from "./build-gate.ts";
 import { inRepository, installPackages, main, ROOT, say } from "./steps.ts";
@@ -33,7 +34,8 @@ await main(async () => {
   // a third of their processor time went into collecting garbage. A benchmark's engine has the default.
   process.env["GOGC"] ??= "400";
   say("Packages and gate");
-  await installPackages();
+  const isWhole = args.length === 0 && emulated !== true;
+  await Promise.all([installPackages(), isWhole && installMissing(TEST_PROGRAMS)]);
   await buildGate();
   const results: Result[] = [];
   if (emulated) {
@@ -111,7 +113,7 @@ interface EngineInfo {
   readonly CgroupVersion?: string;
 }
 
-/** Builds images of the tests, those named or all, and returns their references. */
+/** Builds images of the tests, those named or those that many tests use, and returns their references. */
 async function buildFixtures({ host }: Engine, images: readonly string[] = []): Promise<readonly string[]> {
   const printed = await runOrThrow([
     "env",

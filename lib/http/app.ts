@@ -17,6 +17,7 @@ import type { Queue } from "../services/work/queue.ts";
 import type { RegistryService } from "../services/images/registries.ts";
 import type { ReplayService } from "../services/work/replays.ts";
 import type { RouteService } from "../services/functions/routes.ts";
+import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { ScheduleService } from "../services/work/schedules.ts";
 import type { Tracing } from "../services/tracing/tracing.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
@@ -86,6 +87,7 @@ export interface AppServices {
   readonly callbackSecrets: CallbackSecrets;
   readonly replays: ReplayService;
   readonly schedules: ScheduleService;
+  readonly annotatedSchedules: AnnotatedSchedules;
   readonly keys: KeyService;
   readonly stats: StatsService;
   readonly status: StatusService;

@@ -3,6 +3,7 @@ import type { FunctionRequest } from "../domain/calls/http-message.ts";
 import type { Invocation, LogEntry } from "../domain/calls/invocations.ts";
 import type { SecretValues } from "../domain/secrets.ts";
 import type { Run } from "./instance/instance.ts";
+import type { SharedPlace } from "./shared-places.ts";
 
 /** A call as the services hand it over. */
 export interface Call {
@@ -10,6 +11,8 @@ export interface Call {
   readonly function: Function;
   readonly request: FunctionRequest;
   readonly secrets: SecretValues;
+  /** The place that the call has of those that servers share, if it was reserved; whoever did that gives it back. */
+  readonly place?: SharedPlace | undefined;
   /** Aborts when nobody waits for the answer any longer. */
   readonly signal: AbortSignal;
   /** True if the answer is to be stored: then it need not begin before it is complete. */

@@ -12,7 +12,7 @@ import type { SystemState } from "../domain/system/system.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { Admission, type Coming } from "./admission.ts";
+import { Admission, type Coming, type Place } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
 import { handOver } from "./hand-over.ts";
@@ -25,6 +25,7 @@ import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { type PlaceKeeper, type SharedPlace, SharedPlaces } from "./shared-places.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
@@ -46,6 +47,8 @@ export interface RunnerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Knows the places that servers share; null if there is one server. */
+  readonly place_keeper: PlaceKeeper | null;
   /** Called when no container of an earlier server is left. */
   readonly onSwept: () => void;
   /** Called when a call that waited behind others may run. */
@@ -64,6 +67,7 @@ export class Runner implements AsyncDisposable {
   readonly #options: RunnerOptions;
   readonly #platform: Platform;
   readonly #admission: Admission;
+  readonly #places: SharedPlaces | null;
   readonly #capacity: Capacity;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
@@ -85,6 +89,8 @@ export class Runner implements AsyncDisposable {
       },
       clock,
     );
+    const { place_keeper: keeper, function_queue_limit: queue } = options;
+    this.#places = keeper && new SharedPlaces(keeper, { queue, clock });
     const { signal } = this.#stopping;
     this.#starter = new InstanceStarter({ ...options, signal });
     const capacity = (this.#capacity = new Capacity({
@@ -164,7 +170,8 @@ export class Runner implements AsyncDisposable {
   async run(call: Call): Promise<RunnerRun> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
-    const leave = await this.#admission.enter(call.function, call.signal);
+    const isShared = this.#places !== null && call.function.max_concurrency > 0 && call.place === undefined;
+    const leave = await (isShared ? this.#enterShared(call) : this.#admission.enter(call.function, call.signal));
     try {
       const admitted = clock.monotonic();
       call.onTiming({ queue_ms: admitted - asked });
@@ -181,6 +188,36 @@ export class Runner implements AsyncDisposable {
       leave();
       throw error;
     }
+  }
+
+  /** Takes a place of those that servers share, and then one here. */
+  async #enterShared({ function: fn, signal }: Call): Promise<Place> {
+    const place = await this.#places?.enter(fn, signal);
+    try {
+      const leave = await this.#admission.enter(fn, signal);
+      return () => {
+        leave();
+        place?.();
+      };
+    } catch (error) {
+      place?.();
+      throw error;
+    }
+  }
+
+  /**
+   * Reserves a place of those that servers share for an asynchronous call; `none` if there is none now, undefined if the function has
+   * no limit that servers share.
+   */
+  async reserve(fn: Function): Promise<SharedPlace | "none" | undefined> {
+    if (this.#places === null || fn.max_concurrency === 0) return undefined;
+    return (await this.#places.reserve(fn)) ?? "none";
+  }
+
+  /** Passes on news of other servers about the places of functions. */
+  placesChanged({ freed, wanted }: { readonly freed: readonly string[]; readonly wanted: readonly string[] }): void {
+    this.#places?.freed(freed);
+    this.#places?.wanted(wanted);
   }
 
   /** Returns whether an asynchronous call could run now, with room left for synchronous calls. */
@@ -249,6 +286,7 @@ export class Runner implements AsyncDisposable {
   /** Ends all instances but does not wait until they are gone: that is the platform's part. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pools[Symbol.dispose]();
+    this.#places?.[Symbol.dispose]();
     this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
   }

@@ -6,7 +6,7 @@ import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
 import { FunctionService } from "../services/functions/functions.ts";
-import { ManifestService } from "../services/functions/manifest.ts";
+import { type ManifestDeps, ManifestService } from "../services/functions/manifest.ts";
 import { RouteService } from "../services/functions/routes.ts";
 import { VersionService } from "../services/functions/versions.ts";
 import { RegistryService } from "../services/images/registries.ts";
@@ -17,6 +17,8 @@ import type { Data } from "./data.ts";
 import { labelOf } from "../services/calls/record.ts";
 
 interface CatalogueLinks {
+  /** Made later, with what queues runs. */
+  readonly annotatedSchedules: ManifestDeps["annotatedSchedules"];
   readonly platform: Platform;
   readonly runner: Runner;
   /** See `ImageRetention`. */
@@ -27,7 +29,7 @@ interface CatalogueLinks {
 export function createCatalogue(
   { config, log, clock, metrics, stack }: Tools,
   { store, vault }: Data,
-  { platform, runner, onBuiltRemoved }: CatalogueLinks,
+  { platform, runner, annotatedSchedules, onBuiltRemoved }: CatalogueLinks,
 ) {
   const registries = new RegistryService({ store: store.registries, vault, runner, clock, log });
   const retention = stack.use(
@@ -63,7 +65,16 @@ export function createCatalogue(
   const routes = new RouteService({ store, functions, clock, ownNames: ownNames(config) });
   let warming: Promise<void> = Promise.resolve();
   stack.defer(() => warming);
-  const manifests = new ManifestService({ store, functions, routes, secrets, retention, followers, clock });
+  const manifests = new ManifestService({
+    store,
+    functions,
+    routes,
+    secrets,
+    retention,
+    followers,
+    annotatedSchedules,
+    clock,
+  });
   return {
     services: { functions, versions, routes, secrets, registries, manifests, retention, followers },
     start: () => {

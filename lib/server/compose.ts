@@ -4,6 +4,7 @@ import { RateLimits } from "../http/calls/rate-limits.ts";
 import { BodyMemory } from "../http/calls/body-memory.ts";
 import { STATUS_OF } from "../http/wire/status-of.ts";
 import { SlowReaders } from "../http/wire/slow-readers.ts";
+import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { TracingSettings } from "../services/tracing/settings.ts";
 import type { Glossary } from "../services/tracing/spans.ts";
 import { startTracing } from "../services/tracing/start.ts";
@@ -25,6 +26,8 @@ import { createWork } from "./work.ts";
 /** A server that was put together and not started. */
 export interface Composition extends Apps {
   readonly slowReaders: SlowReaders;
+  /** Makes the server not ready, for those who send it calls: it is about to stop. */
+  readonly leave: () => void;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
 }
@@ -50,10 +53,15 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
     secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
+    shareOf: (places) => cluster.services.members?.shareOf(places) ?? places,
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();
-  const catalogue = createCatalogue(tools, data, { ...platform.services, onBuiltRemoved });
+  const annotatedSchedules: Pick<AnnotatedSchedules, "check" | "follow"> = {
+    check: (labels) => work.services.annotatedSchedules.check(labels),
+    follow: (change) => work.services.annotatedSchedules.follow(change),
+  };
+  const catalogue = createCatalogue(tools, data, { ...platform.services, annotatedSchedules, onBuiltRemoved });
   const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory });
   const callbacks = createCallbacks(tools, data);
@@ -90,6 +98,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
+    leave: () => serverProcess.services.status.leave(),
     capabilities: [cluster, calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
   };
 }

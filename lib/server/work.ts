@@ -6,6 +6,7 @@ import { ChainService } from "../services/work/chains.ts";
 import { EndJudge } from "../services/work/ends.ts";
 import { Queue } from "../services/work/queue.ts";
 import { ReplayService } from "../services/work/replays.ts";
+import { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import { ScheduleService } from "../services/work/schedules.ts";
 import { Worker } from "../services/work/worker.ts";
 import type { Calls } from "./calls.ts";
@@ -39,7 +40,17 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
   const chains = new ChainService({ functions: store.functions, tracing, clock, log });
   const ends = new EndJudge({ attempts, chains, clock, log });
   const worker = stack.use(
-    new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, tracing, clock, log }),
+    new Worker({
+      ledger: store.ledger,
+      attempts,
+      ends,
+      events,
+      callbacks,
+      tracing,
+      ...(store.ledger.isShared && { reserve: (id: string) => attempts.reserve(id) }),
+      clock,
+      log,
+    }),
   );
   const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, tracing, clock }));
   const schedules = stack.use(
@@ -53,10 +64,11 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
       min_interval_ms: config.minScheduleIntervalMs,
     }),
   );
-  const remote = stack.use(createRemote(tools, store, { worker, events }));
+  const annotatedSchedules = new AnnotatedSchedules({ store, schedules });
+  const remote = stack.use(createRemote(tools, store, { worker, events, runner }));
   const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
-    services: { worker, queue, schedules, replays },
+    services: { worker, queue, schedules, annotatedSchedules, replays },
     start: () => {
       for (const each of [worker, queue, schedules, remote]) each.start();
     },

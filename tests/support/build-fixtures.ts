@@ -1,6 +1,5 @@
-// Builds function images of the tests on the engine of DOCKER_HOST, so that no test waits for one: those named, or all. Prints
+// Builds function images of the tests on the engine of DOCKER_HOST: those named, or those that no test should wait for. Prints
 // their references, one to a line.
-import { FIXTURE_NAMES, fixture } from "./images.ts";
+import { fixture, fixturesNamed } from "./images.ts";
 
-const named = process.argv.slice(2);
-for (const name of FIXTURE_NAMES) if (named.length === 0 || named.includes(name)) console.log(await fixture(name));
+for (const name of fixturesNamed(process.argv.slice(2))) console.log(await fixture(name));

@@ -15,8 +15,8 @@ interface Fixture {
   readonly chaos?: "static" | "dynamic";
   /** The same for the program `probe`. */
   readonly probe?: "static";
-  /** Few tests use it, and its base is large: it is made when the first of them asks for it. */
-  readonly onDemand?: true;
+  /** Many tests use it: each engine has it before they begin. Any other is made when the first test asks for it. */
+  readonly early?: true;
 }
 
 /**
@@ -24,12 +24,13 @@ interface Fixture {
  * whose request chooses what it does (see `fixtures/README.md`), each in a different environment.
  */
 const FIXTURES = {
-  chaos: { base: "busybox", chaos: "static" },
-  static: { chaos: "static" },
+  chaos: { base: "busybox", chaos: "static", early: true },
+  static: { chaos: "static", early: true },
   distroless: { base: "distroless", chaos: "dynamic" },
-  shell: { base: "busybox" },
+  shell: { base: "busybox", early: true },
   programs: { base: "programs" },
-  bun: { base: "bun" },
+  bun: { base: "bun", early: true },
+  "lambda-extensions": { base: "bun" },
   nonroot: { chaos: "static" },
   "path-entrypoint": { base: "busybox", chaos: "static" },
   "missing-entrypoint": { base: "busybox" },
@@ -41,26 +42,25 @@ const FIXTURES = {
   "own-gate": { base: "busybox", chaos: "static" },
   "exit-127": { base: "busybox" },
   probe: { base: "busybox", probe: "static" },
-  express: { base: "npm", onDemand: true },
-  fastify: { base: "npm", onDemand: true },
-  "functions-framework": { base: "npm", onDemand: true },
-  "ws-echo": { base: "npm", onDemand: true },
-  page: { base: "npm", onDemand: true },
-  ffmpeg: { base: "npm", onDemand: true },
-  lambda: { base: "lambda", onDemand: true },
-  flask: { base: "debian", onDemand: true },
-  "java-server": { base: "debian", onDemand: true },
+  express: { base: "npm" },
+  fastify: { base: "npm" },
+  "functions-framework": { base: "npm" },
+  "ws-echo": { base: "npm" },
+  page: { base: "npm" },
+  ffmpeg: { base: "npm" },
+  lambda: { base: "lambda" },
+  flask: { base: "debian" },
+  "java-server": { base: "debian" },
 } satisfies Record<string, Fixture>;
 
 export type FixtureName = keyof typeof FIXTURES;
 
-/** Those that are made before the tests begin. */
-export const FIXTURE_NAMES: readonly FixtureName[] = namesOf(FIXTURES);
-
-function namesOf(fixtures: Readonly<Record<FixtureName, Fixture>>): readonly FixtureName[] {
+/** Returns the names of the images that are wanted: those of these names or, without any, those that are made early. */
+export function fixturesNamed(wanted: readonly string[]): readonly FixtureName[] {
+  const fixtures: Readonly<Record<FixtureName, Fixture>> = FIXTURES;
   // Object.keys forgets the type of the keys.
   const names = Object.keys(fixtures) as readonly FixtureName[];
-  return names.filter((name) => fixtures[name].onDemand !== true);
+  return names.filter((name) => (wanted.length === 0 ? fixtures[name].early === true : wanted.includes(name)));
 }
 
 const built = new Map<string, Promise<string>>();

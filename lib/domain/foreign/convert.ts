@@ -13,6 +13,14 @@ export interface Converted {
   readonly notes: readonly Note[];
 }
 
+/** Returns the kind of a file of another platform, given what its YAML or JSON has; undefined for anything else. */
+export function foreignKind(value: unknown): Converted["kind"] | undefined {
+  const documents: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (documents.some(isKnative)) return "Knative service";
+  if (isStack(value)) return "OpenFaaS stack";
+  return isCompose(value) ? "compose file" : undefined;
+}
+
 /**
  * Converts a file of another platform; undefined for any other text. `variables` are filled in where that platform's own tool does it.
  * Throws `invalid_request`.

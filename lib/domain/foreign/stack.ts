@@ -27,7 +27,7 @@ async function functionIn(service: string, part: Part, readFile: ReadFile): Prom
   for (const path of part.at("environment_file").texts()) Object.assign(envVars, await variablesIn(path, readFile));
   Object.assign(envVars, part.at("environment").map());
   const annotations = part.at("annotations").map();
-  const { body, schedule } = functionOf({
+  const { body } = functionOf({
     service,
     image,
     envVars,
@@ -41,12 +41,6 @@ async function functionIn(service: string, part: Part, readFile: ReadFile): Prom
     ...optional("namespace", part.at("namespace").text()),
     ...optional("readOnlyRootFilesystem", part.at("readonly_root_filesystem").flag()),
   });
-  if (schedule !== undefined) {
-    const { cron } = schedule;
-    part
-      .at("annotations")
-      .note(`manifests have no schedules: slipway schedules, or POST /v1/schedules, with "${cron}"`);
-  }
   return body;
 }
 

@@ -62,7 +62,6 @@ export type FunctionDeployment = Static<typeof FunctionDeployment>;
 export interface Deployed {
   readonly name: string;
   readonly body: CreateFunction;
-  readonly schedule: CronAnnotation | undefined;
 }
 
 /** The times at which a function is called by the clock. */
@@ -106,7 +105,7 @@ export function functionOf(deployment: FunctionDeployment, before?: Notes): Depl
     secrets: (secrets ?? []).map((name) => ({ name, environment: null })),
     labels: labelsOf(labels ?? {}, notes),
   };
-  return { name: service, body, schedule: scheduleOf(notes.annotations) };
+  return { name: service, body };
 }
 
 const { memory_bytes, cpus, timeout_ms, read_only, warm_min } = FUNCTION_DEFAULTS;

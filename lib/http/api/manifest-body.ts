@@ -3,6 +3,7 @@ import { Value } from "@sinclair/typebox/value";
 import { AppError } from "../../domain/errors.ts";
 import { Slices } from "../../domain/concurrency.ts";
 import { MANIFEST_PART_ENTRIES, MANIFEST_VALUES } from "../../domain/limits.ts";
+import { foreignKind } from "../../domain/foreign/convert.ts";
 import { ApplyManifest, type ApplyOptions, Manifest } from "../../domain/manifest/manifest.ts";
 import { parseManifestText } from "../../domain/manifest/text.ts";
 import { type ParseText, withParser } from "../../domain/manifest/parser-thread.ts";
@@ -59,6 +60,11 @@ async function parseLongJson(text: string, parse: ParseText): Promise<unknown> {
 }
 
 async function manifestOf(value: unknown, variables: Readonly<Record<string, string>>): Promise<Manifest> {
+  const foreign = foreignKind(value);
+  if (foreign !== undefined)
+    throw invalid(
+      `The body is no manifest but a file of another platform (${foreign}): slipway apply converts and sends it`,
+    );
   if (!isObject(value)) {
     const what = Array.isArray(value) ? "a list, or several documents" : "none";
     throw invalid(

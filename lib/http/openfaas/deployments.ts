@@ -3,14 +3,14 @@ import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { CreateFunction, type Function } from "../../domain/functions/functions.ts";
 import { HTTP_WARM_MAX, WARM_MAX, WARM_MIN } from "../../domain/limits.ts";
-import { type Deployed, type FunctionDeployment, functionOf, scheduleOf } from "../../domain/openfaas/deployment.ts";
+import { type Deployed, type FunctionDeployment, functionOf } from "../../domain/openfaas/deployment.ts";
 import { notesIn } from "../../domain/openfaas/labels.ts";
 import { type FunctionStatus, statusOf } from "../../domain/openfaas/status.ts";
 import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import { labelOf } from "../../services/calls/record.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import type { ScheduleService } from "../../services/work/schedules.ts";
+import type { AnnotatedSchedules } from "../../services/work/annotated-schedules.ts";
 import { validationMessage } from "../wire/validation-message.ts";
 
 /** The time that a client waits for a deployment at most, in milliseconds: `faas-cli` gives up after 60 s. */
@@ -20,7 +20,7 @@ const NOT_COUNTED: ReadonlyMap<string, number> = new Map();
 
 interface DeploymentDeps {
   readonly functions: FunctionService;
-  readonly schedules: ScheduleService;
+  readonly annotatedSchedules: AnnotatedSchedules;
   readonly metrics: Pick<Metrics, "invocations">;
   readonly clock: Clock;
   readonly log: Logger;
@@ -52,9 +52,8 @@ export class Deployments {
   async create(deployment: FunctionDeployment, failedLate: FailedLate): Promise<void> {
     const deployed = this.#checked(functionOf(deployment));
     await this.#untilLate(deployed, failedLate, async () => {
-      const made = await this.#deps.functions.create({ ...deployed.body, name: deployed.name });
-      if (deployed.schedule !== undefined)
-        await this.#deps.schedules.create({ function_id: made.id, ...deployed.schedule });
+      const after = await this.#deps.functions.create({ ...deployed.body, name: deployed.name });
+      await this.#deps.annotatedSchedules.follow({ after });
     });
   }
 
@@ -64,8 +63,8 @@ export class Deployments {
     const { notes } = notesIn(before.labels);
     const deployed = this.#checked(functionOf(deployment, notes));
     await this.#untilLate(deployed, failedLate, async () => {
-      await this.#deps.functions.update(before.id, deployed.body);
-      await this.#reschedule(before, deployed);
+      const after = await this.#deps.functions.update(before.id, deployed.body);
+      await this.#deps.annotatedSchedules.follow({ before, after });
     });
   }
 
@@ -84,12 +83,12 @@ export class Deployments {
 
   /** Checks what a deployment became, as some of its fields may have what no function can. */
   #checked(deployed: Deployed): Deployed {
-    const { body, schedule } = deployed;
+    const { body } = deployed;
     if (!Value.Check(CreateFunction, body)) {
       const Errors = (wrong: unknown) => Value.Errors(CreateFunction, wrong);
       throw new AppError("invalid_request", validationMessage("body", { schema: CreateFunction, Errors }, body));
     }
-    if (schedule !== undefined) this.#deps.schedules.check(schedule);
+    this.#deps.annotatedSchedules.check(body.labels);
     return deployed;
   }
 
@@ -111,20 +110,6 @@ export class Deployments {
     }
   }
 
-  /** Makes, changes or deletes the schedule that the annotations before have made: the one with just that timetable. */
-  async #reschedule(before: Function, { schedule }: Deployed): Promise<void> {
-    const { schedules } = this.#deps;
-    const earlier = earlierSchedule(before);
-    if (Bun.deepEquals(earlier, schedule)) return;
-    const made = (await schedules.list()).find(
-      (one) => one.function_id === before.id && one.cron === earlier?.cron && one.timezone === earlier.timezone,
-    );
-    if (schedule === undefined) {
-      if (made !== undefined) await schedules.delete(made.id);
-    } else if (made === undefined) await schedules.create({ function_id: before.id, ...schedule });
-    else await schedules.update(made.id, schedule);
-  }
-
   #status(fn: Function, calls: ReadonlyMap<string, number>): FunctionStatus {
     return statusOf(fn, this.#deps.functions.poolsOf(fn).pool, calls.get(labelOf(fn)) ?? 0);
   }
@@ -137,14 +122,5 @@ export class Deployments {
       sums.set(name, (sums.get(name) ?? 0) + value);
     }
     return sums;
-  }
-}
-
-/** Returns the schedule that a function's annotations ask for; those that were changed with `/v1` may ask for none that there is. */
-function earlierSchedule(fn: Function) {
-  try {
-    return scheduleOf(notesIn(fn.labels).notes.annotations);
-  } catch {
-    return undefined;
   }
 }

@@ -76,6 +76,8 @@ export type GateFrame =
   | BootedFrame
   | { readonly type: "accept"; readonly stream: number }
   | UsedFrame
+  | ExtensionsFrame
+  | ExtensionEndFrame
   | CloseFrame;
 
 /** An address at which something listens. */
@@ -94,6 +96,9 @@ interface BootedFrame extends Listener {
   readonly streams: number;
 }
 
+/** The most extensions of an app, as on AWS. */
+export const EXTENSIONS_MOST = 10;
+
 /** The sources of the number in USED, in the order of their numbers, from 1. */
 export const MEMORY_SOURCES = ["cgroup", "processes"] as const;
 
@@ -102,6 +107,28 @@ export interface UsedFrame {
   readonly type: "used";
   readonly peakBytes: number;
   readonly source: (typeof MEMORY_SOURCES)[number];
+}
+
+/** The programs that are started before an app that asks for its calls, which waits for START. */
+export interface ExtensionsFrame {
+  readonly type: "extensions";
+  /** The number of programs that there are. If it is more than EXTENSIONS_MOST, none is started and no name is here. */
+  readonly count: number;
+  /** The names of their files, in their order; each character is one byte (ISO 8859-1). */
+  readonly names: readonly string[];
+}
+
+/** The end of an extension. */
+export interface ExtensionEndFrame {
+  readonly type: "extension_end";
+  /** Its place among the names. */
+  readonly index: number;
+  /** 0 if a signal ended it. */
+  readonly exitCode: number;
+  /** The number of the signal that ended it, or 0. */
+  readonly signal: number;
+  /** The number of the system's error if it could not be started, or 0. */
+  readonly errno: number;
 }
 
 /** FAILED of stage 7: an app whose ports did not all listen in time. It was killed. */

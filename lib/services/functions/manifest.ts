@@ -46,13 +46,19 @@ interface Change extends ManifestWrites {
   readonly plan: Plan;
 }
 
-interface ManifestDeps {
+/** The services that manifests are applied with. */
+export interface ManifestDeps {
   readonly store: Pick<Store, "functions" | "catalogue" | "applyManifest" | "revision">;
   readonly functions: FunctionService;
   readonly routes: RouteService;
   readonly secrets: SecretService;
   readonly followers: Pick<FollowerCheck, "check" | "checkCallbackUrl">;
   readonly retention: Pick<ImageRetention, "holding">;
+  /** Schedules that functions have by annotations of another platform, which are among their labels. */
+  readonly annotatedSchedules: {
+    readonly check: (labels: Function["labels"]) => void;
+    readonly follow: (change: { readonly before?: Function | undefined; readonly after: Function }) => Promise<void>;
+  };
   readonly clock: Pick<Clock, "monotonic">;
 }
 
@@ -84,14 +90,17 @@ export class ManifestService {
       if (!dry_run) await this.#tell(written);
       return written;
     });
+    const unscheduled = dry_run ? new Map<string, string>() : await this.#schedule(change);
     const changes = changesOf(change.plan);
     if (dry_run) return { changes, dry_run };
     const { functions, store, clock } = this.#deps;
     const current = (id: string) => store.functions.get(id);
     const found = await manifestWarnings(change.plan.functions, change.functions, { functions, current, clock, probe });
     const warned = changes.map((one) => {
-      const warnings = one.kind === "function" ? found.get(one.name) : undefined;
-      return warnings === undefined ? one : { ...one, warnings: [...warnings] };
+      if (one.kind !== "function") return one;
+      const late = unscheduled.get(one.name);
+      const warnings = [...(found.get(one.name) ?? []), ...(late === undefined ? [] : [late])];
+      return warnings.length === 0 ? one : { ...one, warnings };
     });
     return { changes: warned, dry_run };
   }
@@ -108,6 +117,7 @@ export class ManifestService {
       checkManifestName(name);
       about("Function", name, () => {
         this.#deps.functions.preparation.check(body, known.get(name));
+        if (body.labels !== undefined) this.#deps.annotatedSchedules.check(body.labels);
         if (typeof body.callback_url === "string") this.#deps.followers.checkCallbackUrl(body.callback_url);
       });
     }
@@ -254,6 +264,27 @@ export class ManifestService {
       if (slices.over) await slices.next();
       this.#deps.routes.changed(before, after);
     }
+  }
+
+  /**
+   * Brings the schedules of annotated functions in line, also of those that have not changed: an earlier attempt may have been cut.
+   * Returns what is wrong with those that could not be, by the names of their functions.
+   */
+  async #schedule({ plan, functions }: Change): Promise<Map<string, string>> {
+    const kept = plan.functions.flatMap((step) =>
+      step.action === "unchanged" ? [{ name: step.name, before: step.before, after: step.before }] : [],
+    );
+    const failed = new Map<string, string>();
+    const slices = new Slices();
+    for (const { name, before, after } of [...functions, ...kept]) {
+      if (slices.over) await slices.next();
+      if (after === undefined) continue;
+      await this.#deps.annotatedSchedules.follow({ before, after }).catch((error: unknown) => {
+        if (!(error instanceof AppError)) throw error;
+        failed.set(name, `Its schedule was not made: ${error.message}`);
+      });
+    }
+    return failed;
   }
 
   #checkSecrets(names: readonly string[]): void {

@@ -64,6 +64,7 @@ export class SqliteStore implements Store, Disposable {
   readonly stats: Tables["stats"];
   /** No other server has this database. */
   readonly notices = null;
+  readonly places = null;
   readonly #database: Database;
   readonly #clock: Clock;
 

@@ -141,7 +141,6 @@ describe("convertForeign", () => {
     expect(notes.map(({ path }) => path).toSorted()).toEqual([
       "configuration",
       "functions.figlet",
-      "functions.figlet.annotations",
       "functions.figlet.build_args",
       "functions.figlet.build_options",
       "provider.gateway",

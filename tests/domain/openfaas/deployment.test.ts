@@ -21,7 +21,6 @@ describe("functionOf", () => {
     expect(functionOf(nothing)).toEqual({
       name: "figlet",
       body: { image: "figlet", environment: {}, secrets: [], labels: {} },
-      schedule: undefined,
     });
   });
 
@@ -52,7 +51,6 @@ describe("functionOf", () => {
     [{ limits: { cpu: "all" } }, 'Invalid "limits/cpu" "all"'],
     [{ namespace: "staging" }, 'No namespace "staging"'],
     [{ labels: { "openfaas.annotation.a": "b" } }, 'Invalid "labels": "openfaas.annotation.a"'],
-    [{ annotations: { topic: "cron-function" } }, 'The annotation "topic" is "cron-function"'],
   ])("%j is refused", (deployment, message) => {
     expect(problemOf(deployment)).toStartWith(message);
   });
@@ -120,4 +118,8 @@ test("pieces of output become lines, each stream for itself", () => {
   ]);
   expect(texts(["stdout", "end", 5])).toEqual([]);
   expect(lines.end().map(({ text }) => text)).toEqual(["end"]);
+});
+
+test("a function for the clock needs a timetable", () => {
+  expect(() => scheduleOf({ topic: "cron-function" })).toThrow('The annotation "topic" is "cron-function"');
 });

@@ -132,6 +132,12 @@ describe("POST /v1/apply", () => {
     ["", "The request has no body: send a manifest, as YAML or JSON"],
     ["[]", "The manifest must be an object such as "],
     ["a: 1\n---\nb: 2", "but it is a list, or several documents"],
+    [
+      "provider: {name: openfaas}\nfunctions: {}",
+      "a file of another platform (OpenFaaS stack): slipway apply converts",
+    ],
+    ["services: {a: {image: a}}", "a file of another platform (compose file)"],
+    ["a: 1\n---\napiVersion: serving.knative.dev/v1\nkind: Service", "a file of another platform (Knative service)"],
     ["hello", "The manifest must be an object such as "],
     ["{}", 'Missing "version": it must be 1'],
     ["version: 2", 'Invalid "version": it must be 1, but it is 2'],

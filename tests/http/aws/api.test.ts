@@ -163,7 +163,7 @@ describe("Invoke", () => {
     await eventually(async () => (await record(id)).status === "succeeded");
     expect(await record(id)).toMatchObject({ mode: "async", status: "succeeded" });
     const old = await send("/2014-11-13/functions/chaos/invoke-async/", "{}");
-    expect([old.status, await old.json()]).toEqual([202, { Status: 202 }]);
+    expect([old.status, await old.text()]).toEqual([202, ""]);
     expect((await record(old.headers.get("x-amzn-requestid"))).mode).toBe("async");
   });
 

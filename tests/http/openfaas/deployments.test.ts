@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { Deployments } from "../../../lib/http/openfaas/deployments.ts";
 import type { FunctionService } from "../../../lib/services/functions/functions.ts";
-import type { ScheduleService } from "../../../lib/services/work/schedules.ts";
+import type { AnnotatedSchedules } from "../../../lib/services/work/annotated-schedules.ts";
 import { listeningLog } from "../../store/sqlite/support/stores.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 
@@ -12,7 +12,7 @@ test("a deployment that fails after its answer is told of", async () => {
   const deployments = new Deployments({
     // The only methods that are called.
     functions: { create: () => promise } as unknown as FunctionService,
-    schedules: {} as unknown as ScheduleService,
+    annotatedSchedules: { check: () => undefined } as unknown as AnnotatedSchedules,
     metrics: { invocations: { get: () => Promise.reject(new Error("not read here")) } as never },
     clock,
     log: listeningLog().log,

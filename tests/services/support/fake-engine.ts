@@ -134,7 +134,17 @@ export function manifestServices(path?: string) {
     onForget: ({ name }) => void engine.told.push(`forget ${name}`),
   });
   const routes = new RouteService({ store, functions, clock, ownNames: new Set(["api.example.com"]) });
-  const manifests = new ManifestService({ store, functions, routes, secrets, followers, retention, clock });
+  const annotatedSchedules = { check: () => undefined, follow: async () => undefined };
+  const manifests = new ManifestService({
+    store,
+    functions,
+    routes,
+    secrets,
+    followers,
+    retention,
+    annotatedSchedules,
+    clock,
+  });
   return {
     store,
     engine,

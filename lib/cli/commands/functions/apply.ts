@@ -56,7 +56,7 @@ export const define: Define = (command, { env, client, out, exitWith, isSet }) =
 /** Converts a file of another platform; files that it names are looked for beside it. */
 async function convert(text: string, file: string, env: Variables): Promise<Converted | undefined> {
   // A manifest says its version, and names no provider.
-  if (!/^\s*["']?(?:apiVersion|provider|services)["']?\s*:/m.test(text)) return undefined;
+  if (!/(?:^|[{,])\s*["']?(?:apiVersion|provider|services)["']?\s*:/m.test(text)) return undefined;
   const { convertForeign } = await import("../../../domain/foreign/convert.ts");
   const folder = file === "-" ? "." : dirname(file);
   try {

@@ -24,6 +24,8 @@ const TYPES = ["RequestResponse", "Event", "DryRun"] as const;
 type InvocationType = (typeof TYPES)[number];
 
 const CLIENT_CONTEXT = "x-amz-client-context";
+/** Members of a request whose wish this server cannot fulfil, by their headers. */
+const UNKNOWN = { "x-amz-durable-execution-name": "DurableExecutionName", "x-amz-tenant-id": "TenantId" } as const;
 /** The headers of a request that its function gets, too: the rest is between the client and this server. */
 const PASSED_ON = ["traceparent", "tracestate", "baggage", "user-agent", "x-amzn-trace-id", CLIENT_CONTEXT] as const;
 
@@ -41,10 +43,9 @@ export function invoke(tools: AwsTools, asked: AwsRequest): Promise<Response> {
   return callAs(tools, asked, invocationType(asked.request));
 }
 
-/** `InvokeAsync`, which AWS has replaced with the type `Event`. */
-export async function invokeAsync(tools: AwsTools, asked: AwsRequest): Promise<Response> {
-  const { status, headers } = await callAs(tools, asked, "Event");
-  return Response.json({ Status: status }, { status, headers });
+/** `InvokeAsync`, which AWS has replaced with the type `Event`. Its `Status` is that of the answer, whose body is empty. */
+export function invokeAsync(tools: AwsTools, asked: AwsRequest): Promise<Response> {
+  return callAs(tools, asked, "Event");
 }
 
 async function callAs(tools: AwsTools, asked: AwsRequest, type: InvocationType): Promise<Response> {
@@ -79,6 +80,7 @@ export async function withCall(
   }
   const { bodyMemory, readBody, request_bytes, clientAddress, server, idempotentCalls } = tools;
   wantsLogTail(request);
+  refuseUnknown(request);
   const may_read = hasScope(caller, ["read"]);
   const shown = (error: unknown) => (may_read ? error : publicError(error));
   const qualified = await calledAt(tools, fn, qualifier, caller).catch((error: unknown): never => {
@@ -130,6 +132,17 @@ function wantsLogTail({ headers }: Request): boolean {
   const type = headers.get("x-amz-log-type") ?? "None";
   if (type === "None" || type === "Tail") return type === "Tail";
   throw new AwsError("InvalidParameterValueException", `Invalid LogType ${quoted(type, 40)}: give None or Tail`);
+}
+
+/** Throws `InvalidParameterValueException` for a call that asks for a tenant's own instances, or for a durable execution. */
+function refuseUnknown({ headers }: Request): void {
+  for (const [header, name] of Object.entries(UNKNOWN)) {
+    if (!headers.has(header)) continue;
+    throw new AwsError(
+      "InvalidParameterValueException",
+      `Invalid ${name}: this server has nothing like it: leave it out`,
+    );
+  }
 }
 
 async function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, answer: Answer): Promise<Response> {

@@ -1,3 +1,5 @@
+import { AppError } from "../../../domain/errors.ts";
+import { MIGRATIONS } from "../../sqlite/migrations/migrations.ts";
 import type { Client, Statements, Transaction } from "../client/client.ts";
 import { isOwn } from "./mirrored-tables.ts";
 import type { Mirror, Row, Trial } from "./mirror.ts";
@@ -43,6 +45,8 @@ export class SharedConfiguration {
   readonly #followers: Followers;
   /** The version that the mirror has; -1 before the first read. */
   #version = -1;
+  /** The schema of the rows when they were last locked. */
+  #schema = 0;
   #waiting: Waiting[] = [];
   /** Settles when the change that is under way has ended; one after the other. */
   #last: Promise<unknown> = Promise.resolve();
@@ -148,7 +152,8 @@ export class SharedConfiguration {
   /** Runs `work` while nobody else can change anything, with the mirror up to date. */
   #locked<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     return this.#client.transaction(async (transaction) => {
-      await transaction.run("select 1 from configuration_state where id = 1 for update");
+      const sql = "select schema from configuration_state where id = 1 for update";
+      this.#schema = (await transaction.get<{ schema: number }>(sql))?.schema ?? 0;
       await this.#read(transaction);
       return work(transaction);
     });
@@ -158,6 +163,8 @@ export class SharedConfiguration {
   async #write(transaction: Transaction, rows: readonly Row[]): Promise<void> {
     if (rows.length === 0) return;
     const owned = rows.map((row) => ({ ...row, owner: isOwn(row.kind, row.id) ? this.#owner : "" }));
+    // What it does not know of a row would be lost.
+    if (this.#schema > MIGRATIONS.length && owned.some(({ owner }) => owner === "")) throw isOlder();
     const version = this.#version + 1;
     await transaction.run(
       `insert into configuration (owner, kind, id, version, record)
@@ -217,4 +224,11 @@ export class SharedConfiguration {
     const { current, forgotten } = first;
     return { current, forgotten, changed: rows.filter((row) => row.kind !== null) };
   }
+}
+
+function isOlder(): AppError {
+  return new AppError(
+    "conflict",
+    "A newer slipway uses the database, so this server changes nothing in it: change it by that one, or upgrade this server",
+  );
 }
