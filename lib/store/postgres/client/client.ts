@@ -69,7 +69,10 @@ export class Client implements Statements, AsyncDisposable {
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
     const connect = (max: number) => new SQL(url, { max, bigint: true, connectionTimeout: 5, connection: SESSION });
     this.#connect = () => connect(connections);
-    this.#pulse = new Pulse(() => connect(1));
+    this.#pulse = new Pulse(() => {
+      const sql = connect(1);
+      return { ask: () => sql.unsafe("select 1"), close: () => sql.close({ timeout: 0 }) };
+    });
     this.#deadlineMs = deadline_ms;
     this.#sql = this.#connect();
   }

@@ -1,18 +1,22 @@
-import type { SQL } from "bun";
-
 /** The time that a database has to answer the simplest question, in milliseconds. */
 const ANSWER_MS = 1_500;
+
+/** A connection that answers one question. */
+interface Line {
+  readonly ask: () => Promise<unknown>;
+  readonly close: () => Promise<void>;
+}
 
 /**
  * Asks a database by a connection of its own whether it answers at all. The driver waits without end for one that is frozen, or
  * behind a network that drops everything; a slow statement is no sign of that.
  */
 export class Pulse implements AsyncDisposable {
-  readonly #connect: () => SQL;
-  #sql: SQL | undefined;
+  readonly #connect: () => Line;
+  #line: Line | undefined;
   #asking: Promise<boolean> | undefined;
 
-  constructor(connect: () => SQL) {
+  constructor(connect: () => Line) {
     this.#connect = connect;
   }
 
@@ -23,23 +27,23 @@ export class Pulse implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#sql?.close({ timeout: 0 });
+    await this.#line?.close();
   }
 
   async #ask(): Promise<boolean> {
-    const sql = (this.#sql ??= this.#connect());
+    const line = (this.#line ??= this.#connect());
     const { promise: late, resolve } = Promise.withResolvers<boolean>();
     // If this process was what did not run, the answer is there by now: it is read first.
     const timer = setTimeout(() => setImmediate(() => resolve(false)), ANSWER_MS);
-    const asked = sql.unsafe("select 1").then(
+    const asked = line.ask().then(
       () => true,
       () => true,
     );
     const isThere = await Promise.race([asked, late]);
     clearTimeout(timer);
     if (!isThere) {
-      this.#sql = undefined;
-      void sql.close({ timeout: 0 }).catch(() => undefined);
+      this.#line = undefined;
+      void line.close().catch(() => undefined);
     }
     return isThere;
   }
