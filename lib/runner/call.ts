@@ -23,8 +23,11 @@ export interface Call {
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
   /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Awaited just before the function gets the request, with the milliseconds that it may run from then on. */
-  readonly onHandover?: (forMs: number) => Promise<void>;
+  /**
+   * Awaited just before the function gets the request, with the milliseconds that it may run from then on. Settles with the moment of
+   * the clock (`monotonic`) by which it must have it.
+   */
+  readonly onHandover?: (forMs: number) => Promise<number>;
 }
 
 /** A run as the services get it. */

@@ -345,8 +345,8 @@ export class Runner implements AsyncDisposable {
     const { timeout_ms } = call.function;
     try {
       // Synchronous calls have none, and wait for nothing here.
-      if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const run = await handOver(call, instance, this.#options);
+      const by = await call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      const run = await handOver(call, instance, this.#options, by);
       const boots = instance instanceof BootedInstance;
       // One that boots may serve other calls besides.
       void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));
