@@ -53,7 +53,7 @@ const FUNCTIONS: Readonly<Record<ContractName, Made>> = {
   },
   http: {
     image: "bun",
-    settings: { command: ["bun", "-e", SERVER], max_calls: 0, concurrency: 2, network: "none" },
+    settings: { command: ["bun", "-e", SERVER] },
     succeeds: [{}, { path: "/", method: "POST" }, "printed\n"],
     fails: [{ fail: true }, { errorType: "Function.Status418", errorMessage: "no tea" }],
   },
@@ -124,8 +124,10 @@ describe.each(Object.keys(FUNCTIONS) as ContractName[])(
 );
 
 test("the first piece of a web server's answer is there before the second is made", async () => {
+  const settings = { contract: "http", command: ["bun", "-e", SERVER], max_calls: 0, concurrency: 2 } as const;
+  await server.createFunction(await fixture("bun"), { name: "kept", ...settings });
   const send = (payload: object) =>
-    client.send(new InvokeWithResponseStreamCommand({ FunctionName: "of-http", Payload: JSON.stringify(payload) }));
+    client.send(new InvokeWithResponseStreamCommand({ FunctionName: "kept", Payload: JSON.stringify(payload) }));
   const { EventStream } = await send({ hold: true });
   let text = "";
   for await (const { PayloadChunk } of EventStream ?? []) {
