@@ -29,9 +29,6 @@ const UNKNOWN = { "x-amz-durable-execution-name": "DurableExecutionName", "x-amz
 /** The headers of a request that its function gets, too: the rest is between the client and this server. */
 const PASSED_ON = ["traceparent", "tracestate", "baggage", "user-agent", "x-amzn-trace-id", CLIENT_CONTEXT] as const;
 
-/** The time from an answer to the end of its call for which a client that wants the log waits, in milliseconds. */
-const ENDING_MS = 3_000;
-
 /** A call that was read and checked. */
 export interface AwsCall extends SentCall {
   readonly idempotency: IdempotentRequest;
@@ -162,16 +159,9 @@ async function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, 
   return new Response(Buffer.from(body.buffer, body.byteOffset, body.byteLength), { status: 200, headers });
 }
 
-/**
- * Returns the end of what a call has printed, in base64; empty if it cannot be read now: the function has run, so its answer counts.
- * A function may print after its answer, and the lines of a Lambda function's `REPORT` come then, so its end is waited for.
- */
-export async function tailFor(
-  { invocations, results }: Pick<AwsTools, "invocations" | "results">,
-  { id }: Invocation,
-): Promise<string> {
+/** Returns the end of what a call has printed, in base64; empty if it cannot be read now: the function has run, so its answer counts. */
+export async function tailFor({ invocations }: Pick<AwsTools, "invocations">, { id }: Invocation): Promise<string> {
   try {
-    await results.wait(id, ENDING_MS, new AbortController().signal);
     const { entries } = await invocations.logs(id);
     return logTail(entries);
   } catch {

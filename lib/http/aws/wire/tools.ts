@@ -1,7 +1,6 @@
 import type { FunctionService } from "../../../services/functions/functions.ts";
 import type { VersionService } from "../../../services/functions/versions.ts";
 import type { IdempotentCalls } from "../../../services/calls/idempotent-calls.ts";
-import type { ResultService } from "../../../services/calls/results.ts";
 import type { Queue } from "../../../services/work/queue.ts";
 import type { Tracing } from "../../../services/tracing/tracing.ts";
 import type { Calls } from "../../calls/invoke.ts";
@@ -14,7 +13,6 @@ export type AwsNeed = "invoke" | "read" | "write" | "other";
 /** The services behind the operations of AWS's API. */
 export interface AwsServices extends Calls {
   readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "stream" | "whenEnded">;
-  readonly results: Pick<ResultService, "wait">;
   readonly functions: FunctionService;
   readonly versions: VersionService;
   readonly queue: Pick<Queue, "submit">;
