@@ -67,6 +67,7 @@ async function serve(config: Config): Promise<number> {
     throw error;
   }
   log.info("stopping", { signal: await promise });
+  await server.leave();
   await server.stop(config.drainMs);
   log.info("stopped");
   return 0;

@@ -48,6 +48,8 @@ async function writeFiles(repository: string | undefined): Promise<void> {
   await copyFile(inRepository(".ci", "slipway.service"), join(DIRECTORY, "slipway.service"));
   for (const name of ["grafana-dashboard.json", "alert-rules.yaml"])
     await copyFile(inRepository("lib", "docs", "monitoring", name), join(DIRECTORY, name));
+  for (const name of ["haproxy.cfg", "kubernetes.yaml", "several-machines.conf", "swarm-stack.yml"])
+    await copyFile(inRepository("lib", "docs", "deploy", name), join(DIRECTORY, name));
 }
 
 /** With gzip, because every machine has it; zstd would save a fifth. */

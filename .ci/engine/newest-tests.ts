@@ -17,6 +17,7 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/faults/gate-volume.test.ts",
   "tests/e2e/faults/images.test.ts",
   "tests/e2e/http/neighbours.test.ts",
+  "tests/e2e/lambda/extensions.test.ts",
   "tests/e2e/pool/isolated-network.test.ts",
   "tests/e2e/pool/network.test.ts",
 ];

@@ -58,6 +58,14 @@ export const CALL_OPTIONS = {
     read: duration(STALL_TIMEOUT_MS.min, STALL_TIMEOUT_MS.max),
     default: showDuration(STALL_TIMEOUT_MS.default),
   },
+  drainDelayMs: {
+    flag: "drain-delay-ms",
+    variable: "DRAIN_DELAY_MS",
+    value: "TIME",
+    help: "How long a server that stops still takes calls, while /readyz says 503: longer than a load balancer takes to see that.",
+    read: duration(0, HOUR),
+    default: "0",
+  },
   drainMs: {
     flag: "drain-ms",
     variable: "DRAIN_MS",

@@ -45,7 +45,8 @@ static int execute(char **argv) {
 
 /* Makes the kernel kill the function, not the gate, if memory runs out: the gate still has to report it. Raising one's
  * own score needs no privilege, but /proc/self belongs to root until we are dumpable again. That is safe here: this
- * process does not have the gate's stdin and stdout, and nothing else runs in the container yet. */
+ * process does not have the gate's stdin and stdout, and what else it has of the gate's can only be read. At most the
+ * app's own extensions run in the container yet. */
 static void prefer_as_victim(void) {
   prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -81,7 +82,7 @@ _Noreturn void become_function(int go, int exec_errno) {
   char path[PATH_MAX];
   await_path(go, path);
   int result = ENOMEM;
-  const bool is_set = set_variables();
+  const bool is_set = set_variables(true);
   if (is_set && (given.boot || (setenv("CONTEXT_PATH", path, 1) == 0 && setenv("REQUEST_ID", strrchr(path, '/') + 1, 1) == 0))) {
     sigprocmask(SIG_SETMASK, &given.signals, NULL);
     result = execute(given.command);

@@ -32,6 +32,7 @@ static uint64_t oom_before;
 void signal_all(int number) {
   if (given.is_init) kill(-1, number);
   else if (child > 0) kill(-child, number);
+  if (!given.is_init) signal_extensions(number);
 }
 
 void kill_all(void) { signal_all(SIGKILL); }
@@ -71,7 +72,7 @@ uint32_t oom_kills_in_call(void) {
 }
 
 /* Opens a descriptor that is at its end. An image may lack /dev/null; a pipe without a writer does the same. */
-static int open_empty(void) {
+int open_empty(void) {
   int ends[2];
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (fd >= 0 || pipe2(ends, O_CLOEXEC) < 0) return fd;
@@ -122,12 +123,17 @@ void adopt_function(pid_t init, int go, int exec_errno) {
   exec_errno_fd = exec_errno;
 }
 
-/* Starts the command. */
+/* Starts the command, or the extensions that come before it. */
 void start_function(void) {
   if (child < 0) allow_another(false); /* the attempt that failed has left descriptors open */
   if (child < 0 && (cell_setting.wanted || !prepare())) return fail(FAILED_START, errno);
-  started_us = now_us();
   enter(RUNNING);
+  if (!given.boot || !start_extensions()) release_function();
+}
+
+/* Lets the command begin. */
+void release_function(void) {
+  started_us = now_us();
   /* One write, which the child reads as one: a path is shorter than what a pipe keeps together. If the child is dead
    * already, reap() will find out. */
   const char *path = given.boot ? "/" : context_path(); /* an instance has none, and does not look at it */
@@ -180,6 +186,7 @@ bool reap(void) {
     }
     if (pid == child && phase() == WAITING) leave();
     if (pid == child && phase() == RECEIVING) allow_another(false);
+    if (given.boot && ((pid == child && keep_end(status, &usage)) || extension_ended(pid, status))) continue;
     if (pid == child && (phase() == RUNNING || phase() == RECEIVING)) conclude(status, &usage);
   }
   return pid == 0;

@@ -29,13 +29,14 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 8, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 9, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
-enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A, CALL = 0x0C };
+enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A, CALL = 0x0C, START = 0x0D };
 /* Frames from the gate. */
 enum { READY = 0x81, LOG = 0x82, EXPIRED = 0x83, EXIT = 0x84, RESPONSE = 0x85, FAILED = 0x86, META = 0x87, TAIL = 0x88 };
 enum { BOOTED = 0x89, STREAM_DATA = 0x8A, STREAM_CREDIT = 0x8B, STREAM_CLOSE = 0x8C, ACCEPT = 0x8D, USED = 0x8E };
+enum { EXTENSIONS = 0x8F, EXTENSION_END = 0x90 };
 /* Stages of FAILED. */
 enum { FAILED_CONTEXT = 1, FAILED_REQUEST, FAILED_START, FAILED_EXEC, FAILED_FRAMES, FAILED_SECRETS, FAILED_LISTENING };
 
@@ -95,6 +96,7 @@ uint8_t *payload_room(size_t most);
 void commit_frame(uint8_t type, size_t length);
 void send_control(uint8_t type, const uint8_t *payload, size_t length);
 void send_ready(const char *no_cells);
+uint64_t since_ready_us(void);
 void hold_frames(uint64_t most_us);
 int held_ms(void);
 void flush_frames(void);
@@ -127,7 +129,7 @@ void close_fd(int *fd);
 
 bool map_variables(void);
 bool take_variable(const uint8_t *payload, uint32_t length, bool is_default);
-bool set_variables(void);
+bool set_variables(bool wipe);
 void wipe_variables(void);
 
 /* ---- logs.c: the function's stdout and stderr ---- */
@@ -154,7 +156,9 @@ struct outcome {
   uint64_t wall_us;
 };
 void prepare_ahead(void);
+int open_empty(void);
 void start_function(void);
+void release_function(void);
 void terminate_function(void);
 void kill_function(void);
 void adopt_function(pid_t init, int go, int exec_errno);

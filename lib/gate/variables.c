@@ -48,16 +48,16 @@ bool take_variable(const uint8_t *payload, uint32_t length, bool is_default) {
   return true;
 }
 
-/* Sets the variables in this process and wipes the shared memory; a default only if nothing else has set its name. An
+/* Sets the variables in this process, and wipes the shared memory unless another process is to have them too; a default only if nothing else has set its name. An
  * environment may hold a name twice, and putenv replaces only the first, so each name is unset first. The copy that putenv
  * keeps is gone after the exec. */
-bool set_variables(void) {
+bool set_variables(bool wipe) {
   if (variables->used == 0) return true;
   char *at = malloc(variables->used + 1);
   if (at == NULL) return false;
   memcpy(at, variables->bytes, variables->used);
   const char *end = at + variables->used;
-  wipe_variables();
+  if (wipe) wipe_variables();
   for (; at < end; at += strlen(at) + 1) {
     const bool is_default = *at == '=';
     at += is_default;

@@ -12,7 +12,7 @@ import type { SystemState } from "../domain/system/system.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../domain/limits.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { Admission, type Coming } from "./admission.ts";
+import { Admission, type Coming, type Place } from "./admission.ts";
 import type { Call, RunnerRun } from "./call.ts";
 import { CellCheck } from "./cell-check.ts";
 import { handOver } from "./hand-over.ts";
@@ -24,7 +24,10 @@ import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
+import { poolKey } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { notReady } from "./pool/refusals.ts";
+import { type PlaceKeeper, type SharedPlace, SharedPlaces } from "./shared-places.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
@@ -46,6 +49,8 @@ export interface RunnerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Knows the places that servers share; null if there is one server. */
+  readonly place_keeper: PlaceKeeper | null;
   /** Called when no container of an earlier server is left. */
   readonly onSwept: () => void;
   /** Called when a call that waited behind others may run. */
@@ -55,15 +60,21 @@ export interface RunnerOptions {
 /** The wait for starts under way when the server stops, in milliseconds: their containers must be known to be removed. */
 const LAST_LAUNCHES_MS = 1_000;
 
+/** The time that a call of another server waits for a place of those that servers share: that server waits for an answer. */
+const PASSED_ON_MS = 500;
+
 /** The instances that a call is tried with, as long as nothing of it has reached one of them. */
 const DELIVERY_TRIES = 3;
 
 /** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
   readonly images: PlatformImages;
+  /** Returns the name of a function's version, as `places` has it. */
+  readonly versionKey = poolKey;
   readonly #options: RunnerOptions;
   readonly #platform: Platform;
   readonly #admission: Admission;
+  readonly #places: SharedPlaces | null;
   readonly #capacity: Capacity;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
@@ -85,6 +96,8 @@ export class Runner implements AsyncDisposable {
       },
       clock,
     );
+    const { place_keeper: keeper, function_queue_limit: queue } = options;
+    this.#places = keeper && new SharedPlaces(keeper, { queue, clock });
     const { signal } = this.#stopping;
     this.#starter = new InstanceStarter({ ...options, signal });
     const capacity = (this.#capacity = new Capacity({
@@ -133,6 +146,11 @@ export class Runner implements AsyncDisposable {
     return { ...this.#capacity.budgets, waiting_calls };
   }
 
+  /** Returns whether a call of this function would find an instance at once. */
+  hasPlace(fn: Function): boolean {
+    return this.problem === undefined && this.#pools.hasPlace(fn);
+  }
+
   /** The calls that ready instances could serve at once, by function and version (`ID@VERSION`); none while the platform is away. */
   get places(): Readonly<Record<string, number>> {
     return this.problem === undefined ? placesOf(this.#pools.all) : {};
@@ -164,7 +182,9 @@ export class Runner implements AsyncDisposable {
   async run(call: Call): Promise<RunnerRun> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
-    const leave = await this.#admission.enter(call.function, call.signal);
+    if (call.ready_only === true && !this.#admission.isOpenTo(call.function)) throw notReady();
+    const isShared = this.#places !== null && call.function.max_concurrency > 0 && call.place === undefined;
+    const leave = await (isShared ? this.#enterShared(call) : this.#admission.enter(call.function, call.signal));
     try {
       const admitted = clock.monotonic();
       call.onTiming({ queue_ms: admitted - asked });
@@ -181,6 +201,41 @@ export class Runner implements AsyncDisposable {
       leave();
       throw error;
     }
+  }
+
+  /** Takes a place of those that servers share, and then one here. */
+  async #enterShared({ function: fn, signal, ready_only }: Call): Promise<Place> {
+    const late = ready_only === true ? AbortSignal.timeout(PASSED_ON_MS) : undefined;
+    const place = await this.#places
+      ?.enter(fn, late === undefined ? signal : AbortSignal.any([signal, late]))
+      .catch((error: unknown) => {
+        throw late?.aborted === true && !signal.aborted ? notReady() : error;
+      });
+    try {
+      const leave = await this.#admission.enter(fn, signal);
+      return () => {
+        leave();
+        place?.();
+      };
+    } catch (error) {
+      place?.();
+      throw error;
+    }
+  }
+
+  /**
+   * Reserves a place of those that servers share for an asynchronous call; `none` if there is none now, undefined if the function has
+   * no limit that servers share.
+   */
+  async reserve(fn: Function): Promise<SharedPlace | "none" | undefined> {
+    if (this.#places === null || fn.max_concurrency === 0) return undefined;
+    return (await this.#places.reserve(fn)) ?? "none";
+  }
+
+  /** Passes on news of other servers about the places of functions. */
+  placesChanged({ freed, wanted }: { readonly freed: readonly string[]; readonly wanted: readonly string[] }): void {
+    this.#places?.freed(freed);
+    this.#places?.wanted(wanted);
   }
 
   /** Returns whether an asynchronous call could run now, with room left for synchronous calls. */
@@ -249,6 +304,7 @@ export class Runner implements AsyncDisposable {
   /** Ends all instances but does not wait until they are gone: that is the platform's part. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pools[Symbol.dispose]();
+    this.#places?.[Symbol.dispose]();
     this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
   }
@@ -271,7 +327,7 @@ export class Runner implements AsyncDisposable {
   async #runOn(call: Call, admitted: number): Promise<{ readonly run: Run; readonly gone: () => Promise<void> }> {
     const { clock } = this.#options;
     for (let tries = 1; ; tries++) {
-      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const acquired = await this.#pools.acquire(call.function, call.signal, call.ready_only === true && tries === 1);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
       try {
@@ -289,8 +345,8 @@ export class Runner implements AsyncDisposable {
     const { timeout_ms } = call.function;
     try {
       // Synchronous calls have none, and wait for nothing here.
-      if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const run = await handOver(call, instance, this.#options);
+      const by = await call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      const run = await handOver(call, instance, this.#options, by);
       const boots = instance instanceof BootedInstance;
       // One that boots may serve other calls besides.
       void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));

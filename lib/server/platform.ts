@@ -1,6 +1,9 @@
 import { DockerPlatform, type DockerPlatformOptions } from "../docker/docker-platform.ts";
+import type { Clock } from "../clock.ts";
 import type { Platform } from "../runner/platform.ts";
+import type { PlaceKeeper } from "../runner/shared-places.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
+import type { Store } from "../store/store.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
@@ -9,13 +12,16 @@ export type RunnerLinks = Pick<
   DockerPlatformOptions,
   "credentialsFor" | "allCredentials" | "onPulled" | "pulledNames" | "onImageRenamed"
 > &
-  Pick<RunnerOptions, "onSwept" | "onRoom" | "secretsFor">;
+  Pick<RunnerOptions, "onSwept" | "onRoom" | "secretsFor"> & {
+    /** Returns this server's share of so many places, of all servers' that live. */
+    readonly shareOf: (places: number) => number;
+  };
 
 /** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
   { store, engine }: Data,
-  { onSwept, onRoom, secretsFor, ...images }: RunnerLinks,
+  { onSwept, onRoom, secretsFor, shareOf, ...images }: RunnerLinks,
 ): Promise<Capability<{ platform: Platform; runner: Runner }>> {
   const platform: Platform = stack.use(
     new DockerPlatform({
@@ -39,6 +45,7 @@ export async function createPlatform(
       onSwept,
       onRoom,
       secretsFor,
+      place_keeper: placeKeeper(store, clock, shareOf),
       log,
       clock,
       metrics,
@@ -54,5 +61,23 @@ export async function createPlatform(
       log_bytes: config.logBytes,
     }),
   );
-  return { services: { platform, runner }, start: () => runner.start() };
+  return {
+    services: { platform, runner },
+    // No call of an earlier process of this server runs any more.
+    prepare: () => store.places?.clear(),
+    start: () => runner.start(),
+  };
+}
+
+/** Returns how places that servers share are asked for; null if there is one server. */
+function placeKeeper({ places, notices }: Store, clock: Clock, shareOf: PlaceKeeper["shareOf"]): PlaceKeeper | null {
+  if (places === null) return null;
+  return {
+    set: (functionId, { places: asked, most, for_ms }) => {
+      const now = clock.now();
+      return places.set(functionId, { places: asked, most, now, until: now + for_ms });
+    },
+    shareOf,
+    tell: (news, functionId) => notices?.send(news, functionId),
+  };
 }

@@ -26,6 +26,8 @@ export interface Server extends AsyncDisposable {
   readonly new_key: string | undefined;
   /** Settles when the server is put together. If it rejects, the server answers nothing and has to be stopped. */
   readonly composed: Promise<unknown>;
+  /** Says on /readyz that it is not ready, and still takes calls for DRAIN_DELAY_MS; settles after that. */
+  leave(): Promise<void>;
   /** Closes the ports, waits at most so many milliseconds for running calls, then ends them and releases everything. */
   stop(graceMs: number): Promise<void>;
 }
@@ -53,13 +55,18 @@ export async function start(
   await keepServerKey(data.store.settings, data.api_key);
   whole.soon();
   const owned = made.move();
+  const leave = async (): Promise<void> => {
+    if (config.drainDelayMs === 0) return;
+    (await whole.now()).leave();
+    await new Promise<void>((resolve) => void clock.after(config.drainDelayMs, resolve));
+  };
   const stop = async (graceMs: number): Promise<void> => {
     await end(whole, ports, clock, graceMs);
     await owned[Symbol.asyncDispose]();
   };
   const { url, public_url } = ports;
   const { composed } = whole;
-  return { url, public_url, new_key: data.api_key.made, composed, stop, [Symbol.asyncDispose]: () => stop(0) };
+  return { url, public_url, new_key: data.api_key.made, composed, leave, stop, [Symbol.asyncDispose]: () => stop(0) };
 }
 
 /** A port has its app if it is open. */

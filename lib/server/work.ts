@@ -40,7 +40,17 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
   const chains = new ChainService({ functions: store.functions, tracing, clock, log });
   const ends = new EndJudge({ attempts, chains, clock, log });
   const worker = stack.use(
-    new Worker({ ledger: store.ledger, attempts, ends, events, callbacks, tracing, clock, log }),
+    new Worker({
+      ledger: store.ledger,
+      attempts,
+      ends,
+      events,
+      callbacks,
+      tracing,
+      ...(store.ledger.isShared && { reserve: (id: string) => attempts.reserve(id) }),
+      clock,
+      log,
+    }),
   );
   const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, tracing, clock }));
   const schedules = stack.use(
@@ -55,7 +65,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
     }),
   );
   const annotatedSchedules = new AnnotatedSchedules({ store, schedules });
-  const remote = stack.use(createRemote(tools, store, { worker, events }));
+  const remote = stack.use(createRemote(tools, store, { worker, events, runner }));
   const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
     services: { worker, queue, schedules, annotatedSchedules, replays },

@@ -10,6 +10,8 @@ export interface Check {
 
 export interface Readiness {
   readonly ready: boolean;
+  /** Only while the server is about to stop: it still takes calls, and is to be sent no more. */
+  readonly stopping?: true;
   readonly engine: Check;
   readonly database: Check;
 }
@@ -35,16 +37,28 @@ interface Look {
 export class StatusService {
   readonly #deps: StatusDeps;
   #latest: Look | undefined;
+  #isLeaving = false;
 
   constructor(deps: StatusDeps) {
     this.#deps = deps;
+  }
+
+  /** Says from now on that the server is not ready: it is about to stop. */
+  leave(): void {
+    this.#isLeaving = true;
+  }
+
+  /** Returns the state, as `#known` knows it. */
+  async readiness(): Promise<Readiness> {
+    const known = await this.#known();
+    return this.#isLeaving ? { ...known, ready: false, stopping: true } : known;
   }
 
   /**
    * Returns the state of at most a second ago; what has become known of the engine since then counts at once. All who ask
    * while it is found out get the same answer.
    */
-  readiness(): Promise<Readiness> {
+  #known(): Promise<Readiness> {
     const { runner, clock } = this.#deps;
     const { known_at = -Infinity, problem } = this.#latest ?? {};
     const isFresh = clock.monotonic() - known_at < FRESH_MS && (known_at === Infinity || problem === runner.problem);

@@ -17,7 +17,8 @@ import type {
 } from "./configuration.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
-import type { Notices } from "./notices.ts";
+import type { Notices } from "./cluster/notices.ts";
+import type { PlaceStore } from "./cluster/places.ts";
 import type { StatsStore } from "./stats.ts";
 
 /**
@@ -41,6 +42,8 @@ export interface Store extends AsyncDisposable {
   readonly stats: StatsStore;
   /** News from and to the other servers of this database; null if no other server can have it. */
   readonly notices: Notices | null;
+  /** The places of functions that servers share; null if no other server can have this database. */
+  readonly places: PlaceStore | null;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

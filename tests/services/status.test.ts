@@ -37,6 +37,13 @@ test("readiness names the problem of the database, and how to fix it", async () 
   });
 });
 
+test("readiness is false once the server is about to stop", async () => {
+  const status = service({});
+  expect((await status.readiness()).ready).toBe(true);
+  status.leave();
+  expect(await status.readiness()).toEqual({ ready: false, stopping: true, engine: FINE, database: FINE });
+});
+
 test("readiness is looked at again as soon as the engine is known to be lost, or to be back", async () => {
   const runner = { problem: undefined as AppError | undefined, probe: () => Promise.resolve(runner.problem) };
   const status = new StatusService({ runner, probeDatabase: () => Promise.resolve(), clock: new FakeClock() });

@@ -30,6 +30,7 @@ const FIXTURES = {
   shell: { base: "busybox", early: true },
   programs: { base: "programs" },
   bun: { base: "bun", early: true },
+  "lambda-extensions": { base: "bun" },
   nonroot: { chaos: "static" },
   "path-entrypoint": { base: "busybox", chaos: "static" },
   "missing-entrypoint": { base: "busybox" },

@@ -68,12 +68,17 @@ export function functionErrorOf(call: Failed, timeoutMs: number): FunctionError 
     default:
       break;
   }
-  if (signal !== null)
-    return error("Runtime.ExitError", `Runtime exited with error: signal: ${SIGNALS[signal] ?? signal}`);
-  if (exit_code === 0) return error("Runtime.ExitError", "Runtime exited without providing a reason");
-  if (exit_code !== null) return error("Runtime.ExitError", `Runtime exited with error: exit status ${exit_code}`);
+  if (signal === null && exit_code === 0)
+    return error("Runtime.ExitError", "Runtime exited without providing a reason");
+  if (signal !== null || exit_code !== null)
+    return error("Runtime.ExitError", `Runtime exited with error: ${endInWords(exit_code ?? 0, signal ?? 0)}`);
   // Strangers may read it, and the message of a record has lines of the function's output.
   return error("Runtime.Unknown", publicMessage(reason, message ?? ""));
+}
+
+/** Returns how a process has ended, in AWS's words; `signal` is 0 if none ended it. */
+export function endInWords(exitCode: number, signal: number): string {
+  return signal === 0 ? `exit status ${exitCode}` : `signal: ${SIGNALS[signal] ?? signal}`;
 }
 
 /** Returns the answer of a function of the contract `lambda` that has failed without one of its own. */

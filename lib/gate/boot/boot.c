@@ -5,6 +5,7 @@
  *     SERVING   BOOTED was said: the server may open streams. The instance is frozen while none is open, if it is to be
  *     SETTLING  FINISH has come right behind a call, and the app may still print something about that
  *     ENDING    SIGTERM was sent, and the alarm is the time until SIGKILL
+ *     PARTING   the command has ended, or was killed, and extensions have until the alarm for their own end
  *     KILLED    the alarm is our patience with processes that do not die
  *     LATE      the same of an app that did not listen in time
  *
@@ -17,11 +18,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14 };
+enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14, FINISH_LONG = 10 };
 /* The server's endings of a stream in CLOSE: with its connection, or without. */
 enum { CLOSE_BOTH = 2, CLOSE_STREAM = 4 };
 /* The listeners that are looked at, and those that FAILED tells of. */
@@ -37,9 +39,10 @@ static bool in_call; /* between CALL and CALL, of such an app */
 static uint16_t ports[PORTS_MOST];
 static int port_count;
 static uint32_t log_limit;
-static enum { BOOTING, SERVING, SETTLING, ENDING, KILLED, LATE } state;
+static enum { BOOTING, SERVING, SETTLING, ENDING, PARTING, KILLED, LATE } state;
 static bool tail_due, was_idle = true;
 static uint32_t kill_after_ms; /* from SIGTERM to SIGKILL */
+static uint32_t part_after_ms; /* from SIGTERM to that of extensions that are awaited */
 static uint64_t begun_us, probe_at_us, probe_step_us;
 static struct listener found[LISTENERS_MOST];
 static int found_count;
@@ -77,6 +80,9 @@ bool read_boot(const uint8_t *payload, uint32_t length) {
   in_call = serves = (payload[0] & FLAG_SERVE) != 0;
   return !serves || port_count == 1;
 }
+
+/* Returns whether the app connects, to ask for its calls. */
+bool app_asks(void) { return serves; }
 
 /* Begins to listen for an app that asks for its calls. Returns false if the call has failed. */
 bool prepare_boot(void) {
@@ -241,10 +247,13 @@ static bool take_close(uint32_t number, bool keep, uint32_t got) {
   return true;
 }
 
-static bool take_finish(uint32_t after_ms) {
-  if (state == SETTLING || state == ENDING || state == KILLED) return false;
+/* Takes FINISH. An app that has extensions may name some that get more time than its command. */
+static bool take_finish(const uint8_t *payload, uint32_t length) {
+  if (state == SETTLING || state == ENDING || state == PARTING || state == KILLED) return false;
+  kill_after_ms = get32(payload);
+  if (length == FINISH_LONG && (part_after_ms = get32(payload + 4)) < kill_after_ms) return false;
+  if (length == FINISH_LONG && !await_extensions(get16(payload + 8))) return false;
   if (state == LATE || phase() == DRAINING) return true;
-  kill_after_ms = after_ms;
   if (phase() == RUNNING) notice_end();
   if (state == SERVING && !has_settled()) {
     state = SETTLING;
@@ -257,6 +266,7 @@ static bool take_finish(uint32_t after_ms) {
 
 /* Takes a frame to an instance that was started. Returns false if it must not come now, or is not of its form. */
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
+  if (type == START) return length == 0 && take_start();
   if (type == CALL) return length == 1 && take_call(payload[0]);
   if (length < 4) return false;
   const uint32_t number = get32(payload);
@@ -271,15 +281,24 @@ bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) 
       if (length != 9 || (payload[4] != CLOSE_BOTH && (payload[4] != CLOSE_STREAM || serves))) return false;
       return take_close(number, payload[4] == CLOSE_STREAM, get32(payload + 5));
     case FINISH:
-      return length == 4 && take_finish(number);
+      return (length == 4 || (length == FINISH_LONG && serves)) && take_finish(payload, length);
     default:
       return false;
   }
 }
 
+/* The command has had its time, but extensions have some left. */
+static void begin_parting(void) {
+  state = PARTING;
+  if (!end_is_kept()) kill(-function_process(), SIGKILL);
+  set_alarm((part_after_ms - kill_after_ms) * 1000ULL);
+}
+
 /* Acts on the alarm while the command runs, or is about to. */
 void take_boot_alarm(void) {
   if (phase() == RECEIVING || state == KILLED || state == LATE) leave();
+  if (state == ENDING && extensions_are_awaited()) return begin_parting();
+  if (state == PARTING && end_is_kept()) return conclude_kept_end();
   if (state == BOOTING) found_count = list_listeners(found, LISTENERS_MOST);
   state = state == BOOTING ? LATE : KILLED;
   kill_function();

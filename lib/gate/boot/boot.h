@@ -9,6 +9,7 @@
  *     dial.c       connections to them
  *     spares.c     those that wait a moment for another stream
  *     serve.c      connections from the app, where that is the one who asks for calls
+ *     extensions.c programs that run beside such an app
  *     usage.c      the memory that it has taken
  *     streams.c    relays bytes between connections and frames, within the credit of either side
  *
@@ -28,6 +29,7 @@ enum { STREAMS_MOST = 64, PORTS_MOST = 16, STREAM_POLLS = STREAMS_MOST + 1 };
 /* ---- boot.c ---- */
 
 bool read_boot(const uint8_t *payload, uint32_t length);
+bool app_asks(void);
 bool prepare_boot(void);
 void begin_boot(void);
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length);
@@ -88,6 +90,18 @@ int spares_ms(void);
 bool listen_for_app(uint16_t port);
 int app_listener(void);
 void accept_app(void);
+
+/* ---- extensions.c ---- */
+
+bool start_extensions(void);
+bool take_start(void);
+void signal_extensions(int number);
+bool await_extensions(uint32_t which);
+bool extensions_are_awaited(void);
+bool keep_end(int status, const struct rusage *usage);
+bool end_is_kept(void);
+void conclude_kept_end(void);
+bool extension_ended(pid_t pid, int status);
 
 /* ---- usage.c ---- */
 

@@ -10,21 +10,27 @@ const CheckSchema = t.Object({
   problem: t.Nullable(t.String({ description: "The cause and how to fix it." })),
 });
 const READINESS = { ready: t.Boolean(), engine: CheckSchema, database: CheckSchema };
-const Ready = t.Object(READINESS, { description: "The server can run functions." });
-const NotReady = t.Object(READINESS, {
-  description: "The server cannot run functions; `problem` says why.",
-  examples: [
-    {
-      ready: false,
-      engine: {
-        ok: false,
-        problem:
-          "The Docker Engine cannot be reached (ping): its socket does not exist. Start it, or point DOCKER_HOST at it.",
-      },
-      database: { ok: true, problem: null },
-    },
-  ],
+const Stopping = t.Literal(true, {
+  description: "The server is about to stop (`DRAIN_DELAY_MS`): it still takes calls, and is to be sent no more.",
 });
+const Ready = t.Object(READINESS, { description: "The server can run functions." });
+const NotReady = t.Object(
+  { ...READINESS, stopping: t.Optional(Stopping) },
+  {
+    description: "The server cannot run functions, and `problem` says why; or it is about to stop.",
+    examples: [
+      {
+        ready: false,
+        engine: {
+          ok: false,
+          problem:
+            "The Docker Engine cannot be reached (ping): its socket does not exist. Start it, or point DOCKER_HOST at it.",
+        },
+        database: { ok: true, problem: null },
+      },
+    ],
+  },
+);
 
 /** `GET /healthz` for the supervisor that restarts the server, `GET /readyz` for the proxy that sends it traffic. */
 export function healthRoutes(status: Pick<StatusService, "readiness">) {
@@ -60,8 +66,8 @@ export function publicHealthRoutes(status: Pick<StatusService, "readiness">) {
   const hidden = ({ ok }: Check): Check => ({ ok, problem: ok ? null : HIDDEN });
   return healthRoutes({
     readiness: async () => {
-      const { ready, engine, database } = await status.readiness();
-      return { ready, engine: hidden(engine), database: hidden(database) };
+      const { engine, database, ...rest } = await status.readiness();
+      return { ...rest, engine: hidden(engine), database: hidden(database) };
     },
   });
 }

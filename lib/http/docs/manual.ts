@@ -14,6 +14,7 @@ import reverseProxy from "../../docs/reverse-proxy.md" with { type: "text" };
 import routes from "../../docs/routes.md" with { type: "text" };
 import secretsAndRegistries from "../../docs/secrets-and-registries.md" with { type: "text" };
 import settings from "../../docs/settings.md" with { type: "text" };
+import severalMachines from "../../docs/deploy/several-machines.md" with { type: "text" };
 import versions from "../../docs/versions.md" with { type: "text" };
 import { renderPage, type RenderedPage } from "./markdown.ts";
 
@@ -38,6 +39,7 @@ const PAGES = {
     "operations-and-security": operationsAndSecurity,
     "reverse-proxy": reverseProxy,
     postgresql,
+    "several-machines": severalMachines,
   },
   "Look inside": {
     architecture,

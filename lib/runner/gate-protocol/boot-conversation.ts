@@ -1,4 +1,12 @@
-import { bootFrame, callFrame, finishFrame, openFrame, type BootRequest } from "./boot-frames.ts";
+import {
+  bootFrame,
+  callFrame,
+  finishFrame,
+  openFrame,
+  type BootRequest,
+  type Parting,
+  startFrame,
+} from "./boot-frames.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import {
   extraFrames,
@@ -49,6 +57,9 @@ export class BootConversation {
   #inCall = true;
   /** The ends of calls that the gate has yet to answer. */
   #usedLeft = 0;
+  /** The places of extensions that have not ended. */
+  #extensions: Set<number> | undefined;
+  #mayStart = false;
 
   /**
    * `wake` is called when there is something for `take()`, and not again before it was taken; `accepts` with each connection of an
@@ -128,11 +139,21 @@ export class BootConversation {
     this.#send(callFrame(false));
   }
 
-  /** Has the gate end the app: SIGTERM, and SIGKILL so many milliseconds later. EXIT follows, unless it is on its way. */
-  finish(afterMs: number): void {
+  /** Has the gate start the command of an app whose extensions have been started. */
+  start(): void {
+    if (!this.#mayStart) throw new Error("Cannot start a command that waits for no extensions");
+    this.#mayStart = false;
+    this.#send(startFrame());
+  }
+
+  /**
+   * Has the gate end the app: SIGTERM, and SIGKILL so many milliseconds later. EXIT follows, unless it is on its way; it waits for the
+   * end of extensions that part.
+   */
+  finish(afterMs: number, parting?: Parting): void {
     if (this.#state !== "booting" && this.#state !== "serving") return;
     this.#state = "finishing";
-    this.#send(finishFrame(afterMs));
+    this.#send(finishFrame(afterMs, parting));
   }
 
   /**
@@ -189,6 +210,18 @@ export class BootConversation {
         this.#require(frame, "serving", "finishing");
         this.#usedLeft--;
         if (this.#usedLeft < 0) throw new ProtocolError("USED came without the end of a call");
+        return;
+      case "extensions":
+        this.#require(frame, "booting", "finishing");
+        if (this.#accepts === undefined || this.#extensions !== undefined || this.#mostStreams > 0)
+          throw new ProtocolError("EXTENSIONS came out of turn");
+        this.#extensions = new Set(frame.names.keys());
+        this.#mayStart = this.#state === "booting";
+        return;
+      case "extension_end":
+        this.#require(frame, "booting", "serving", "finishing");
+        if (this.#extensions?.delete(frame.index) !== true)
+          throw new ProtocolError("EXTENSION_END came for one that does not run");
         return;
       case "failed":
       case "not_listening":

@@ -88,8 +88,24 @@ export function callFrame(begins: boolean): Uint8Array {
   return frame(0x0c, Buffer.of(begins ? 1 : 0));
 }
 
-export function finishFrame(afterMs: number): Uint8Array {
-  return frame(0x0a, numbers(afterMs));
+/** Lets the command of an app with extensions begin. */
+export function startFrame(): Uint8Array {
+  return frame(0x0d, new Uint8Array(0));
+}
+
+/** Extensions that get time for their own end when their app ends. */
+export interface Parting {
+  /** Their places among the names. */
+  readonly extensions: readonly number[];
+  /** The time that they have from SIGTERM of the app on, which is at least that of the app. */
+  readonly afterMs: number;
+}
+
+export function finishFrame(afterMs: number, parting?: Parting): Uint8Array {
+  if (parting === undefined) return frame(0x0a, numbers(afterMs));
+  const which = Buffer.alloc(2);
+  which.writeUInt16BE(parting.extensions.reduce((bits, index) => bits | (1 << index), 0));
+  return frame(0x0a, numbers(afterMs, parting.afterMs), which);
 }
 
 function numbers(...values: readonly number[]): Buffer {

@@ -203,6 +203,8 @@ export class GateConversation {
       case "not_listening":
       case "accept":
       case "used":
+      case "extensions":
+      case "extension_end":
       case "close":
         throw new ProtocolError(`${frame.type.toUpperCase()} came from a gate that boots nothing`);
     }

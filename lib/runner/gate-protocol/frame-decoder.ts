@@ -1,5 +1,6 @@
 import { STREAMS_MOST } from "./boot-frames.ts";
 import {
+  EXTENSIONS_MOST,
   FAILED_STAGES,
   HEADER_BYTES,
   PAYLOAD_BYTES,
@@ -48,6 +49,8 @@ const FORMS: ReadonlyMap<number, Form> = new Map([
   [0x89, { name: "BOOTED", least: 28, most: 28, read: readBooted }],
   [0x8d, { name: "ACCEPT", least: 4, most: 4, read: readAccept }],
   [0x8e, { name: "USED", least: 9, most: 9, read: readUsed }],
+  [0x8f, { name: "EXTENSIONS", least: 2, most: 2 + EXTENSIONS_MOST * 256, read: readExtensions }],
+  [0x90, { name: "EXTENSION_END", least: 7, most: 7, read: readExtensionEnd }],
   [0x8c, { name: "CLOSE", least: 9, most: 9, read: readClose }],
 ] satisfies [number, Form][]);
 
@@ -165,6 +168,30 @@ function readAccept(payload: Buffer): GateFrame {
 function readUsed(payload: Buffer): GateFrame {
   const source = entry(MEMORY_SOURCES, payload.readUInt8(8) - 1, "source of memory");
   return { type: "used", peakBytes: counter(payload, 0), source };
+}
+
+function readExtensions(payload: Buffer): GateFrame {
+  const count = payload.readUInt16BE(0);
+  const names: string[] = [];
+  for (let at = 2; at < payload.length;) {
+    const end = at + 1 + payload.readUInt8(at);
+    if (end === at + 1 || end > payload.length) throw new ProtocolError("a name is cut off");
+    names.push(payload.toString("latin1", at + 1, end));
+    at = end;
+  }
+  const told = count > EXTENSIONS_MOST ? 0 : count;
+  if (count === 0 || names.length !== told) throw new ProtocolError(`it has ${names.length} names of ${count}`);
+  return { type: "extensions", count, names };
+}
+
+function readExtensionEnd(payload: Buffer): GateFrame {
+  return {
+    type: "extension_end",
+    index: payload.readUInt8(0),
+    exitCode: payload.readUInt8(1),
+    signal: payload.readUInt8(2),
+    errno: payload.readUInt32BE(3),
+  };
 }
 
 function readClose(payload: Buffer): GateFrame {

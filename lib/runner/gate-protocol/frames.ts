@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 8;
+export const PROTOCOL_VERSION = 9;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -76,6 +76,8 @@ export type GateFrame =
   | BootedFrame
   | { readonly type: "accept"; readonly stream: number }
   | UsedFrame
+  | ExtensionsFrame
+  | ExtensionEndFrame
   | CloseFrame;
 
 /** An address at which something listens. */
@@ -94,6 +96,9 @@ interface BootedFrame extends Listener {
   readonly streams: number;
 }
 
+/** The most extensions of an app, as on AWS. */
+export const EXTENSIONS_MOST = 10;
+
 /** The sources of the number in USED, in the order of their numbers, from 1. */
 export const MEMORY_SOURCES = ["cgroup", "processes"] as const;
 
@@ -102,6 +107,28 @@ export interface UsedFrame {
   readonly type: "used";
   readonly peakBytes: number;
   readonly source: (typeof MEMORY_SOURCES)[number];
+}
+
+/** The programs that are started before an app that asks for its calls, which waits for START. */
+export interface ExtensionsFrame {
+  readonly type: "extensions";
+  /** The number of programs that there are. If it is more than EXTENSIONS_MOST, none is started and no name is here. */
+  readonly count: number;
+  /** The names of their files, in their order; each character is one byte (ISO 8859-1). */
+  readonly names: readonly string[];
+}
+
+/** The end of an extension. */
+export interface ExtensionEndFrame {
+  readonly type: "extension_end";
+  /** Its place among the names. */
+  readonly index: number;
+  /** 0 if a signal ended it. */
+  readonly exitCode: number;
+  /** The number of the signal that ended it, or 0. */
+  readonly signal: number;
+  /** The number of the system's error if it could not be started, or 0. */
+  readonly errno: number;
 }
 
 /** FAILED of stage 7: an app whose ports did not all listen in time. It was killed. */
@@ -133,6 +160,8 @@ export interface GateRequest {
   readonly timeoutMs: number;
   /** The time from SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
+  /** The most time that may have passed in the gate since its READY, in milliseconds; without it, any. */
+  readonly withinMs?: number;
   /** The most that response.json, response.body or the output of the contract `stdio` may hold, in bytes; Infinity for no limit of the output. */
   readonly responseLimit: number;
   /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
@@ -193,11 +222,12 @@ export class ProtocolError extends Error {
 export function encodeRequest(request: GateRequest): Uint8Array {
   const { timeoutMs, graceMs, logLimit, bodyLength, extraFrames, again, bodyFile, openBody } = request;
   const responseLimit = request.responseLimit === Infinity ? NO_LIMIT : request.responseLimit;
-  const numbers = Buffer.alloc(25);
+  const numbers = Buffer.alloc(29);
   [timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames].forEach((value, index) =>
     numbers.writeUInt32BE(value, 4 * index),
   );
   numbers.writeUInt8((again ? 1 : 0) | (bodyFile ? 2 : 0) | (openBody === true ? 4 : 0), 24);
+  numbers.writeUInt32BE(request.withinMs ?? 0, 25);
   return frame(0x01, Buffer.concat([numbers, text(request.contextRoot), text(request.id)]));
 }
 

@@ -81,7 +81,7 @@ export function notReadyInTime(
 ): AppError {
   const within = `within ${plan.boot_timeout_ms} ms`;
   const what = plan.app
-    ? `ask for its first call ${within}: see its logs, or raise "boot_timeout_ms"`
+    ? `${plan.app.missing} ${within}: see its logs, or raise "boot_timeout_ms"`
     : listens
       ? `answer its "ready_path" with a status below 400 ${within}: see its logs, or raise "boot_timeout_ms"`
       : `listen on ${portsOf(plan)} ${within}: ${instead(listeners)}`;

@@ -4,20 +4,16 @@ import { AppError, messageOf } from "../../domain/errors.ts";
 import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversation.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
-import type { AskingApp } from "./boot/asking-app.ts";
+import type { AskingApp, ShutdownReason } from "./boot/asking-app.ts";
 import { bootError, type BootPlan, initError, notReadyInTime, type SuccessfulBoot } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
+import { finish, REPORT_MS } from "./boot/finish.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { NotDelivered } from "./boot/not-delivered.ts";
 import { explainedBy, lostAnswer, ServedCall } from "./served-call.ts";
 import type { AnswerListener, OpenStream, StreamCall } from "./stream-exchange.ts";
 import { within } from "./boot/within.ts";
-
-/** The time from SIGTERM to SIGKILL for an app that has served its last call: access logs and telemetry get out. */
-const FINISH_MS = 100;
-/** The time that a gate has, beyond that, to report the end. */
-const REPORT_MS = 2_000;
 
 /** Is told that a function boots, and how to end that: the start fails then. */
 export type OnBoot = (giveUp: () => void) => void;
@@ -56,6 +52,7 @@ export class BootedInstance implements PoolInstance {
   #state: InstanceState = "starting";
   #calls = 0;
   #finishing = false;
+  #shutdownReason: ShutdownReason = "spindown";
   #problem: unknown;
   #bootMs: number | undefined;
   #bootLogs: EarlierOutput | undefined;
@@ -147,11 +144,12 @@ export class BootedInstance implements PoolInstance {
     return { outcome, ended: served.ended, reusable: served.reusable };
   }
 
-  drain(): void {
+  drain(reason: ShutdownReason = "spindown"): void {
     if (this.#state === "retired" || this.#state === "draining") return;
     if (this.#state !== "ready" && this.#state !== "busy") return this.retire();
     this.#state = "draining";
-    if (this.#active.size === 0) this.#finish(FINISH_MS);
+    this.#shutdownReason = reason;
+    if (this.#active.size === 0) this.#finish();
   }
 
   retire(): void {
@@ -228,7 +226,7 @@ export class BootedInstance implements PoolInstance {
       },
       failed: ({ reason, message, lost }) => {
         // It is still at the call, and can take no other.
-        if (this.app) this.drain();
+        if (this.app) this.drain("failure");
         if (lost) {
           const explained = explainedBy(this.#exit.promise, message, this.#clock);
           void explained.then((failure) => this.#settle(served, { kind: "failed", ...failure }));
@@ -249,7 +247,7 @@ export class BootedInstance implements PoolInstance {
     if (served.isOver) return;
     if ((this.#isLast || this.app) && kind === "cancelled" && this.#active.size === 1) return this.retire();
     served.dialogue?.stop(new Error(kind === "timed_out" ? "The call ran past its timeout" : "The call was cancelled"));
-    if (kind === "timed_out") this.drain();
+    if (kind === "timed_out") this.drain("timeout");
     this.#settle(served, { kind });
   }
 
@@ -261,7 +259,7 @@ export class BootedInstance implements PoolInstance {
     if (this.#state === "busy" && this.#isLast) this.#state = "draining";
     if (this.#state === "draining" && this.#active.size === 0) {
       this.#closing.add(served);
-      return this.#finish(FINISH_MS);
+      return this.#finish();
     }
     if (this.#state === "busy" && this.#active.size === 0) this.#state = "ready";
     served.close(this.#state === "ready" || this.#state === "busy");
@@ -279,11 +277,11 @@ export class BootedInstance implements PoolInstance {
     return this.#state === "draining" || (max_calls > 0 && this.#calls >= max_calls);
   }
 
-  #finish(afterMs: number): void {
+  #finish(): void {
     if (this.#finishing) return;
     this.#finishing = true;
-    this.#conversation.finish(afterMs);
-    this.#cancelReport = this.#clock.after(afterMs + REPORT_MS, () => this.retire());
+    const reportMs = finish(this.#conversation, this.app, this.#shutdownReason);
+    this.#cancelReport = this.#clock.after(reportMs, () => this.retire());
   }
 
   #read(bytes: Uint8Array): void {
@@ -318,6 +316,11 @@ export class BootedInstance implements PoolInstance {
         return this.#logger.log(frame.stream, frame.bytes);
       case "tail":
         return this.#logger.logTail(frame.stream, frame.bytes, frame.age_ms);
+      case "extensions":
+        return this.app?.extensionsStarted(frame, () => this.#conversation.start());
+      case "extension_end":
+        if (this.#state === "ready" || this.#state === "busy") this.drain("failure");
+        return this.app?.extensionEnded(frame);
       case "failed":
       case "not_listening":
         return this.#fail(bootError(frame, this.#plan, this.#channel.command, this.#idleOutput.take().entries));
@@ -353,10 +356,7 @@ export class BootedInstance implements PoolInstance {
     this.retire();
   }
 
-  /**
-   * Calls that come and end in one turn of the event loop write together: each write wakes two processes of the engine. The end of a
-   * stream goes behind the answer, which is written in the same turn.
-   */
+  /** Frames of one turn go together, as each write wakes two processes of the engine; the end of a stream goes behind the answer. */
   #flushSoon(): void {
     if (this.#active.size === 1 && this.#conversation.openStreams > 0) queueMicrotask(() => this.#flush());
     else setImmediate(() => this.#flush());

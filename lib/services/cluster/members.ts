@@ -52,6 +52,13 @@ export class Members implements AsyncDisposable {
     return this.#others.length + 1;
   }
 
+  /** Returns this server's share of so many things: those of all servers that live are together just as many. */
+  shareOf(things: number): number {
+    const { living } = this;
+    const before = this.#others.filter(({ id }) => id < this.id).length;
+    return Math.floor(things / living) + (before < things % living ? 1 : 0);
+  }
+
   /** Reports this server for the first time, and begins to do so again and again. */
   async begin(): Promise<void> {
     await (this.#beat = this.#report());

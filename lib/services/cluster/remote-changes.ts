@@ -3,7 +3,7 @@ import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
 import type { History } from "../../store/history.ts";
-import type { Notice, Notices } from "../../store/notices.ts";
+import type { Notice, Notices } from "../../store/cluster/notices.ts";
 import type { InvocationEvents } from "../calls/events.ts";
 
 /** The interval at which followed invocations are looked at, in milliseconds: notices may be missed, and there is none of synchronous calls. */

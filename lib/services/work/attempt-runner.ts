@@ -29,7 +29,7 @@ interface AttemptRunnerDeps {
   readonly store: Pick<Store, "functions" | "routes"> & { readonly history: Pick<History, "payload"> };
   readonly functions: Pick<FunctionService, "get" | "withImage">;
   readonly routes: Pick<RouteService, "functionFor">;
-  readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind">;
+  readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind" | "reserve">;
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly metrics: Metrics;
   readonly tracing: Pick<Tracing, "handedOver">;
@@ -63,6 +63,12 @@ export class AttemptRunner implements AttemptMaker {
     return this.#deps.runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
   }
 
+  /** Reserves a place of those that servers share; `none` if there is none now, undefined if the function needs none. */
+  async reserve(functionId: string): Promise<(() => void) | "none" | undefined> {
+    const fn = this.#deps.store.functions.get(functionId);
+    return fn && this.#deps.runner.reserve(fn);
+  }
+
   retryOf({ function_id }: Invocation): Retry {
     return this.#deps.store.functions.get(function_id)?.retry ?? RETRY_DEFAULT;
   }
@@ -80,7 +86,10 @@ export class AttemptRunner implements AttemptMaker {
     }
   }
 
-  async #run({ invocation, attempt, signal, onHandover, onLogs }: Task, arrived: () => void): Promise<AttemptResult> {
+  async #run(
+    { invocation, attempt, signal, onHandover, onLogs, place }: Task,
+    arrived: () => void,
+  ): Promise<AttemptResult> {
     const { id } = invocation;
     const payload = await this.#deps.store.history.payload(id);
     if (payload === undefined) throw new AppError("internal", "The request of the invocation is not kept any more");
@@ -99,6 +108,7 @@ export class AttemptRunner implements AttemptMaker {
       request: this.#deps.tracing.handedOver(request, invocation, attempt),
       secrets: this.#deps.secretsFor(fn),
       collect: true,
+      place,
       signal: isBooted(fn.contract) ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,

@@ -10,6 +10,7 @@ import type { InvocationEvents } from "../calls/events.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { AttemptMaker, Running } from "./attempts.ts";
 import { ContainerExits } from "./container-exits.ts";
+import { cancelAttempt, endUnwanted } from "./end-unwanted.ts";
 import type { EndJudge } from "./ends.ts";
 import { FunctionRotation } from "./function-rotation.ts";
 
@@ -35,6 +36,8 @@ interface WorkerDeps {
   readonly events: InvocationEvents;
   readonly callbacks: Pick<CallbackService, "wake">;
   readonly tracing: Pick<Tracing, "ended">;
+  /** Reserves a place of those that servers share, before work is claimed; see `AttemptRunner`. Left out if there is one server. */
+  readonly reserve?: (functionId: string) => Promise<(() => void) | "none" | undefined>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -116,8 +119,7 @@ export class Worker implements AsyncDisposable {
   cancel(invocationId: string): boolean {
     const running = this.#running.get(invocationId);
     if (running === undefined) return false;
-    running.cancelled = true;
-    running.abort.abort(new AppError("cancelled", "The invocation was cancelled"));
+    cancelAttempt(running);
     return true;
   }
 
@@ -130,26 +132,13 @@ export class Worker implements AsyncDisposable {
   cancelledElsewhere(): void {
     const failed = (error: unknown) =>
       this.#deps.log.debug("cannot look for cancellations", { reason: messageOf(error) });
-    if (!this.#stopped) void this.#tasks.add(this.#endUnwanted().catch(failed));
+    if (!this.#stopped) void this.#tasks.add(endUnwanted(this.#running, this.#deps).catch(failed));
   }
 
-  /** Ends attempts that were cancelled on other servers, or whose leases are lost. */
-  async #endUnwanted(): Promise<void> {
-    const { ledger, log } = this.#deps;
-    if (this.#running.size === 0) return;
-    const made = [...this.#running.values()].map(({ work }) => ({
-      invocation_id: work.invocation_id,
-      attempt: work.attempts,
-    }));
-    const { cancelled, lost } = await ledger.toEnd(made);
-    for (const id of cancelled) this.cancel(id);
-    for (const request_id of lost) {
-      // Its end may just have been written.
-      const running = this.#running.get(request_id);
-      if (running === undefined || running.abort.signal.aborted) continue;
-      log.warn("an attempt has lost its lease, and is ended", { request_id, attempt: running.work.attempts });
-      running.abort.abort(new AppError("shutting_down", "The attempt has lost its lease"));
-    }
+  /** Passes on that a place of a function has become free on another server. */
+  placeFreed(functionId: string): void {
+    this.#rotation.add(functionId, 0);
+    this.wake();
   }
 
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
@@ -201,7 +190,7 @@ export class Worker implements AsyncDisposable {
       if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
       if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
       if (ledger.isShared) {
-        await this.#endUnwanted();
+        await endUnwanted(this.#running, this.#deps);
         await this.#lookAround(now);
       }
       if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
@@ -293,14 +282,18 @@ export class Worker implements AsyncDisposable {
     const now = this.#deps.clock.now();
     // First, so that what is queued from now on is not forgotten.
     const priority = this.#rotation.take(functionId);
+    const place = await this.#deps.reserve?.(functionId);
+    // Another server has them all: the next tick looks again, or news of a free one.
+    if (place === "none") return;
     const claim = this.#deps.ledger.claim(functionId, { now, until: now + LEASE_MS });
     const { claimed, next_priority } = await claim.catch((error: unknown) => {
+      place?.();
       this.#rotation.add(functionId, priority);
       throw error;
     });
     if (next_priority !== null) this.#rotation.add(functionId, next_priority);
-    if (claimed === null) return;
-    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false };
+    if (claimed === null) return place?.();
+    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false, place };
     this.#running.set(running.invocation.id, running);
     this.#changed(running.invocation);
     void this.#tasks.add(this.#attempt(running));
@@ -313,6 +306,7 @@ export class Worker implements AsyncDisposable {
     } finally {
       // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
       if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
+      running.place?.();
       this.wake();
     }
   }
@@ -326,6 +320,7 @@ export class Worker implements AsyncDisposable {
         invocation,
         attempt: work.attempts,
         signal: running.abort.signal,
+        place: running.place,
         onHandover: (forMs) => this.#hold(running, forMs),
         onLogs: (entries) => events.logged(invocation, entries),
       });
@@ -336,16 +331,16 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * Holds the work for as long as the function may run. Throws if another server has it by now, or if the answer comes so late that
-   * the function could outlast the hold.
+   * Holds the work for as long as the function may run, and returns the moment by which it must have the request so as not to outlast
+   * the hold. Throws if another server has the work by now, or if that moment has passed.
    */
-  async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
+  async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<number> {
     const { ledger, clock } = this.#deps;
-    const asked = clock.monotonic();
+    const by = clock.monotonic() + HANDOVER_MS;
     const held = await ledger.hold({ invocation_id, attempt }, clock.now() + HANDOVER_MS + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
-    if (clock.monotonic() - asked > HANDOVER_MS)
-      throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
+    if (clock.monotonic() > by) throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
+    return by;
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */

@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { Logger } from "../../log.ts";
-import { type Notice, NOTICE_KINDS, type NoticeKind, type Notices } from "../notices.ts";
+import { type Notice, NOTICE_KINDS, type NoticeKind, type Notices } from "../cluster/notices.ts";
 import type { Client } from "./client/client.ts";
 
 const CHANNEL = "slipway_notices";
@@ -18,13 +18,18 @@ interface NoticesDeps {
 }
 
 /** Everything that one notice may lack. */
-const MISSED: Notice = { changed: [], cancel: [], more: true };
+const MISSED: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: true };
 
 /** Notices by PostgreSQL's NOTIFY, each in a transaction of its own. */
 export class PostgresNotices implements Notices, Disposable {
   readonly #deps: NoticesDeps;
   readonly #listeners: ((notice: Notice) => void)[] = [];
-  readonly #waiting: Record<NoticeKind, Set<string>> = { changed: new Set(), cancel: new Set() };
+  readonly #waiting: Record<NoticeKind, Set<string>> = {
+    changed: new Set(),
+    cancel: new Set(),
+    freed: new Set(),
+    wanted: new Set(),
+  };
   #cancel: (() => void) | undefined;
   #sentAt = -Infinity;
 

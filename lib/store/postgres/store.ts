@@ -13,12 +13,14 @@ import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
 import { PostgresHistory } from "./history.ts";
 import { PostgresLedger } from "./ledger.ts";
+import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
 /** The parts that a store in PostgreSQL needs. */
@@ -29,9 +31,17 @@ export interface PostgresOptions {
   readonly server_id: string;
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
+  /**
+   * The time after a start of PostgreSQL in which nobody takes over work of others whose leases ended while it was away, in milliseconds:
+   * they have results in memory that they write first. 15 s by default.
+   */
+  readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
   readonly isPresent?: () => boolean;
 }
+
+/** Longer than a server takes to find out that the database is back, and to write what it has. */
+const RECLAIM_PAUSE_MS = 15_000;
 
 /** The time between two looks at whether another server has changed the configuration, if no notification has come. */
 const POLL_MS = 1_000;
@@ -66,6 +76,7 @@ export class PostgresStore implements Store {
   readonly audit: PostgresAudit;
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
+  readonly places: PlaceTable;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -73,9 +84,21 @@ export class PostgresStore implements Store {
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
   readonly #isPresent: () => boolean;
+  /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
+  #problem: string | undefined;
   #isClosed = false;
 
-  constructor(client: Client, { log, clock, server_id: holder, queue_bytes, isPresent = () => true }: PostgresOptions) {
+  constructor(
+    client: Client,
+    {
+      log,
+      clock,
+      server_id: holder,
+      queue_bytes,
+      isPresent = () => true,
+      reclaim_pause_ms = RECLAIM_PAUSE_MS,
+    }: PostgresOptions,
+  ) {
     this.#client = client;
     this.#log = log;
     this.#clock = clock;
@@ -83,11 +106,10 @@ export class PostgresStore implements Store {
     const mirror = new Mirror();
     const database = new MirrorDatabase(mirror);
     const mirrored = new SqliteStore(database, clock);
-    const changed = (secrets: readonly string[]) => {
+    const configuration = new SharedConfiguration(client, mirror, holder, (changes) => {
       database.forget();
-      mirrored.changedElsewhere(secrets);
-    };
-    const configuration = new SharedConfiguration(client, mirror, holder, { changed });
+      mirrored.changedElsewhere(changes);
+    });
     database.shared = configuration;
     this.#mirrored = mirrored;
     this.#configuration = configuration;
@@ -105,7 +127,7 @@ export class PostgresStore implements Store {
     const invocations = new InvocationTable(holder);
     const payloads = new PayloadTable(queue_bytes);
     const deliveries = new DeliveryTable(holder);
-    const work = new WorkTable(holder);
+    const work = new WorkTable(holder, reclaim_pause_ms);
     const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
       mirrored.schedules.replaceNow(...both);
     const parts = {
@@ -118,10 +140,11 @@ export class PostgresStore implements Store {
       work,
       stats,
       configuration,
-      isPresent,
+      isPresent: () => isPresent() && this.#problem === undefined,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
+    this.places = new PlaceTable(client, holder);
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
@@ -161,6 +184,7 @@ export class PostgresStore implements Store {
         "Another server with this SERVER_ID uses the database: give each its own, and start again",
       );
     }
+    if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
     await this.#client.get("select version from configuration_state");
   }
 
@@ -184,6 +208,7 @@ export class PostgresStore implements Store {
   async #refresh(): Promise<void> {
     if (this.#isClosed) return;
     try {
+      await this.#lookAtSchema();
       await this.#mirrored.whenFree();
       await this.#configuration.refresh();
     } catch (error) {
@@ -191,5 +216,12 @@ export class PostgresStore implements Store {
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  async #lookAtSchema(): Promise<void> {
+    const before = this.#problem;
+    this.#problem = await schemaProblem(this.#client);
+    if (this.#problem !== undefined && before === undefined)
+      this.#log.error("no more work is taken", { problem: this.#problem });
   }
 }

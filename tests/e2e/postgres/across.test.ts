@@ -49,6 +49,30 @@ test("?wait= on another server answers within moments of the end", async () => {
   await expectWithin(answered - Date.parse(data.finished_at ?? ""), 1_000);
 });
 
+test("max_concurrency counts the calls of all servers, synchronous and asynchronous ones", async () => {
+  const two = await a.createFunction(await fixture("chaos"), { max_concurrency: 2 });
+  expect(await eventually(async () => (await b.invoke(two, {})).status === 200, LONG_MS)).toBe(true);
+  const body = { do: "sleep", ms: 300 };
+  const waits = [a, b, a, b, a, b].map(async (server) => {
+    const response = await server.invoke(two, body);
+    expect(response.status).toBe(200);
+    return response.headers.get("x-request-id") ?? "";
+  });
+  const queued = [a, b, a, b].map((server) => cluster.submitted(server, two, body));
+  const ids = await Promise.all([...waits, ...queued]);
+  const runs: (readonly [number, number])[] = [];
+  for (const id of ids) {
+    const { created_at, queue_ms, start_ms, run_ms, finished_at, attempts, mode } = await cluster.ended(a, id);
+    const end = Date.parse(finished_at ?? "");
+    const begin = mode === "sync" ? Date.parse(created_at) + (queue_ms ?? 0) + (start_ms ?? 0) : end - (run_ms ?? 0);
+    expect(attempts).toBe(1);
+    // Times are rounded, and an end is noted a moment after it.
+    runs.push([begin + 50, end - 50]);
+  }
+  const atOnce = runs.map(([begin]) => runs.filter((run) => run[0] <= begin && begin < run[1]).length);
+  expect(Math.max(...atOnce)).toBe(2);
+});
+
 test("events on another server: the states, what was printed, and the end", async () => {
   const { id, other } = await running({ do: "sleep", ms: 1_500 });
   const events = await allEvents(await fetch(`${other.url}/v1/invocations/${id}/events`));

@@ -85,25 +85,21 @@ test("slipway move: functions, routes, keys, secrets and queued work go on in Po
   expect(await recordOf(server, interrupted)).toMatchObject({ status: "succeeded", attempts: 2 });
 });
 
-/** Runs a move that cannot write its last table, and kills it then. */
+/** Runs a move that cannot write the queue, and kills it then. */
 async function killInMidMove(url: string, move: readonly string[]): Promise<void> {
   // The tables are made, and nothing is in them.
   expect((await run([...move, "--dry-run"])).code).toBe(3);
-  await using client = new SQL(url, { max: 2 });
-  const killed = Promise.withResolvers<void>();
-  const locked = client.begin(async (transaction) => {
-    await transaction`lock table uncounted in share row exclusive mode`;
-    await killed.promise;
-  });
+  await using client = new SQL(url, { max: 1 });
+  const holder = new SQL(url, { max: 1 });
+  await holder.unsafe("begin; lock table work in share row exclusive mode");
   const child = Bun.spawn([...move], { stderr: "ignore", stdout: "ignore" });
   const isWaiting = async () => {
     const rows: unknown[] = await client`
-      select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into uncounted%'`;
+      select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into work%'`;
     return rows.length > 0 || child.exitCode !== null;
   };
   expect(await eventually(isWaiting, LONG_MS)).toBe(true);
   child.kill("SIGKILL");
   expect(await child.exited).toBe(137);
-  killed.resolve();
-  await locked;
+  await holder.close({ timeout: 0 });
 }

@@ -14,6 +14,8 @@ import { GATE, type GateOptions } from "../support/gate-process.ts";
 export interface BootOptions extends GateOptions, Partial<BootRequest>, Partial<GateExtras> {
   /** Takes the connections of an app that connects. */
   readonly accepts?: StreamAcceptor;
+  /** Hears what the gate says of the instance, as it comes. */
+  readonly hears?: (frame: BootFrame, conversation: BootConversation) => void;
 }
 
 /** Returns the command that runs app.ts. */
@@ -39,10 +41,12 @@ export class BootGate implements AsyncDisposable {
   problem: unknown;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "inherit">;
   readonly #done: Promise<void>;
+  readonly #hears: BootOptions["hears"];
   #isDone = false;
   #arrival = Promise.withResolvers<void>();
 
-  constructor(command: readonly string[], { prefix = [], env, cwd, gate = GATE, accepts }: BootOptions = {}) {
+  constructor(command: readonly string[], { prefix = [], env, cwd, gate = GATE, accepts, hears }: BootOptions = {}) {
+    this.#hears = hears;
     this.conversation = new BootConversation(() => queueMicrotask(() => this.#flush()), accepts);
     this.#child = Bun.spawn([...prefix, gate, "--boot", "--", ...command], {
       stdin: "pipe",
@@ -135,7 +139,10 @@ export class BootGate implements AsyncDisposable {
   async #read(): Promise<void> {
     try {
       for await (const chunk of this.#child.stdout) {
-        for (const frame of this.conversation.push(chunk)) this.frames.push(frame);
+        for (const frame of this.conversation.push(chunk)) {
+          this.frames.push(frame);
+          this.#hears?.(frame, this.conversation);
+        }
         this.#wake();
       }
     } catch (error) {

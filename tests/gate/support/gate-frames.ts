@@ -72,6 +72,17 @@ export function encodeGateFrame(frame: GateFrame): Buffer {
       payload.writeUInt8(MEMORY_SOURCES.indexOf(frame.source) + 1, 8);
       return rawFrame(0x8e, payload);
     }
+    case "extensions": {
+      const count = Buffer.alloc(2);
+      count.writeUInt16BE(frame.count);
+      const names = frame.names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`, "latin1"));
+      return rawFrame(0x8f, Buffer.concat([count, ...names]));
+    }
+    case "extension_end":
+      return rawFrame(
+        0x90,
+        Buffer.concat([Buffer.of(frame.index, frame.exitCode, frame.signal), numbers(frame.errno)]),
+      );
     case "close": {
       const payload = Buffer.alloc(9);
       payload.writeUInt32BE(frame.stream, 0);

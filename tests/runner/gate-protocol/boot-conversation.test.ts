@@ -251,6 +251,8 @@ const ANY_FRAME: readonly [string, GateFrame][] = [
   credit(2, 1),
   close(2, "end"),
   { type: "accept", stream: 1 } as const,
+  { type: "extensions", count: 1, names: ["a"] } as const,
+  { type: "extension_end", index: 0, exitCode: 0, signal: 0, errno: 0 } as const,
 ].map((frame) => [frame.type, frame]);
 
 describe.each(before)("a gate that is %s", (state, conversation) => {
@@ -299,6 +301,38 @@ describe("an app that connects to ask for its calls", () => {
     ]);
     say(conversation, log("12345678"));
     expect(() => say(conversation, log("9"))).toThrow("LOG frames hold more than the limit");
+  });
+
+  test("may have extensions, of which each ends once", () => {
+    const extensions = { type: "extensions", count: 2, names: ["a", "b"] } as const;
+    const ended = (index: number) => ({ type: "extension_end", index, exitCode: 1, signal: 0, errno: 0 }) as const;
+    const boots = () => {
+      const conversation = new BootConversation(
+        () => undefined,
+        () => new Recorder(),
+      );
+      say(conversation, ready);
+      conversation.boot({ ...request, ports: [9001], serve: true });
+      return conversation;
+    };
+    const conversation = boots();
+    expect(say(conversation, extensions, booted)).toEqual([extensions, booted]);
+    serverFrames(conversation);
+    conversation.start();
+    expect(() => conversation.start()).toThrow("Cannot start a command that waits for no extensions");
+    expect(say(conversation, ended(1))).toEqual([ended(1)]);
+    conversation.finish(300, { extensions: [0, 9], afterMs: 2_000 });
+    expect(serverFrames(conversation)).toEqual([
+      [0x0d, Buffer.of()],
+      [0x0a, Buffer.of(0, 0, 1, 44, 0, 0, 7, 208, 2, 1)],
+    ]);
+    for (const frame of [ended(1), ended(2)])
+      expect(() => say(conversation, frame)).toThrow("EXTENSION_END came for one that does not run");
+    for (const frames of [
+      [extensions, extensions],
+      [booted, extensions],
+    ])
+      expect(() => say(boots(), ...frames)).toThrow(ProtocolError);
   });
 
   test.each([

@@ -25,7 +25,15 @@ const listener = {
   port: fc.integer({ min: 0, max: 65_535 }),
 };
 
+const extensions = fc.array(fc.string({ minLength: 1, maxLength: 255, unit: "binary-ascii" }), {
+  minLength: 1,
+  maxLength: 10,
+});
+
 const frames: fc.Arbitrary<GateFrame> = fc.oneof(
+  extensions.map((names) => ({ type: "extensions" as const, count: names.length, names })),
+  fc.constant({ type: "extensions" as const, count: 100, names: [] }),
+  fc.record({ type: fc.constant("extension_end" as const), index: u8, exitCode: u8, signal: u8, errno: u32 }),
   fc.record({ type: fc.constant("ready" as const), version: fc.constantFrom(0, 2, 3, 4, 255) }),
   fc.record({
     type: fc.constant("ready" as const),
@@ -171,6 +179,12 @@ test.each([
   ["a BOOTED of no streams", rawFrame(0x89, Buffer.alloc(28)), "BOOTED: it allows 0 streams"],
   ["a BOOTED of too many streams", rawFrame(0x89, Buffer.alloc(28, 1)), "BOOTED: it allows 257 streams"],
   ["a short BOOTED", rawFrame(0x89, Buffer.alloc(27)), "BOOTED has 27 bytes"],
+  ["EXTENSIONS of none", rawFrame(0x8f, Buffer.of(0, 0)), "EXTENSIONS: it has 0 names of 0"],
+  ["EXTENSIONS that lack one", rawFrame(0x8f, Buffer.of(0, 2, 1, 65)), "EXTENSIONS: it has 1 names of 2"],
+  ["EXTENSIONS with a part of a name", rawFrame(0x8f, Buffer.of(0, 1, 2, 65)), "EXTENSIONS: a name is cut off"],
+  ["EXTENSIONS with an empty name", rawFrame(0x8f, Buffer.of(0, 1, 0)), "EXTENSIONS: a name is cut off"],
+  ["EXTENSIONS with too many names", rawFrame(0x8f, Buffer.of(0, 11, 1, 65)), "EXTENSIONS: it has 1 names of 11"],
+  ["a short EXTENSION_END", rawFrame(0x90, Buffer.alloc(6)), "EXTENSION_END has 6 bytes"],
   ["a CLOSE of no ending", rawFrame(0x8c, Buffer.alloc(9)), "CLOSE: unknown ending"],
   ["a DATA without a byte", rawFrame(0x8a, Buffer.alloc(4)), "DATA has 4 bytes"],
   ["a long CREDIT", rawFrame(0x8b, Buffer.alloc(9)), "CREDIT has 9 bytes"],
@@ -223,11 +237,15 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
     extraFrames: 6,
     again: true,
     bodyFile: false,
+    withinMs: 7,
     contextRoot: "/ü",
     id: "x",
   };
-  const payload = "00000001 00000002 00000003 00000004 00000005 00000006 01 0003 2fc3bc 0001 78".replaceAll(" ", "");
-  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000021${payload}`);
+  const payload = "00000001 00000002 00000003 00000004 00000005 00000006 01 00000007 0003 2fc3bc 0001 78".replaceAll(
+    " ",
+    "",
+  );
+  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000025${payload}`);
   expect(() => encodeRequest({ ...request, timeoutMs: 2 ** 32 })).toThrow(RangeError);
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
 });

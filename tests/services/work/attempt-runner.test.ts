@@ -36,7 +36,12 @@ async function attempt(run: (call: Call) => RunnerRun) {
     },
     functions: { get: () => fn, withImage: async (one) => one },
     routes: { functionFor: () => fn },
-    runner: { run: async (call) => run(call), problem: undefined, hasRoomBehind: () => true },
+    runner: {
+      run: async (call) => run(call),
+      problem: undefined,
+      reserve: async () => undefined,
+      hasRoomBehind: () => true,
+    },
     secretsFor: () => ({ environment: {}, files: [] }),
     metrics: new Metrics(),
     tracing: NO_TRACING,
@@ -47,7 +52,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
     invocation: someInvocation("i", { boot_ms: 5 }),
     attempt: 1,
     signal: new AbortController().signal,
-    onHandover: async () => undefined,
+    onHandover: async () => Infinity,
     onLogs: () => undefined,
   });
 }

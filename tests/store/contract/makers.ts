@@ -26,7 +26,12 @@ async function openPostgres(clock: Clock): Promise<Store> {
   const known = free.pop();
   if (known !== undefined) await known.run(EMPTY);
   const database = known ?? (await newDatabase());
-  const store = await openPostgresStore(database.url, { log: listeningLog().log, clock, server_id: "s1" });
+  const store = await openPostgresStore(database.url, {
+    log: listeningLog().log,
+    clock,
+    server_id: "s1",
+    reclaim_pause_ms: 0,
+  });
   const close = store[Symbol.asyncDispose].bind(store);
   store[Symbol.asyncDispose] = async () => {
     await close();

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Claimed } from "../../../lib/store/ledger.ts";
-import type { Notice } from "../../../lib/store/notices.ts";
+import type { Notice } from "../../../lib/store/cluster/notices.ts";
 import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgres/store.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -21,8 +21,8 @@ beforeEach(async () => {
 });
 afterEach(() => Promise.all([a[Symbol.asyncDispose](), b[Symbol.asyncDispose]()]));
 
-function open(url: string, server_id: string): Promise<PostgresStore> {
-  return openPostgresStore(url, { log: listeningLog().log, clock, server_id });
+function open(url: string, server_id: string, reclaim_pause_ms = 0): Promise<PostgresStore> {
+  return openPostgresStore(url, { log: listeningLog().log, clock, server_id, reclaim_pause_ms });
 }
 
 async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
@@ -63,6 +63,18 @@ test("toEnd: attempts whose leases others have taken are lost", async () => {
   expect(await a.ledger.toEnd([attemptOf(first)])).toEqual({ cancelled: [], lost: ["x"] });
 });
 
+test("lost: work of others is not taken over for some time after a start of PostgreSQL, as they write their ends first", async () => {
+  const { url } = await newDatabase();
+  // As if PostgreSQL had started a moment ago.
+  await using waits = await open(url, "waits", 3_600_000);
+  await using other = await open(url, "other");
+  await other.ledger.submit(newWork("x"));
+  const first = await claimed(other);
+  await clock.advance(LEASE_MS);
+  expect(await waits.ledger.lost(clock.now())).toEqual([]);
+  expect(await other.ledger.end(success(first))).toBe(true);
+});
+
 test("writtenElsewhere: records that another server wrote last", async () => {
   for (const id of ["x", "y"]) await a.ledger.submit(newWork(id, { function_id: id }));
   await claimed(b, "x");
@@ -70,6 +82,21 @@ test("writtenElsewhere: records that another server wrote last", async () => {
     (await store.history.writtenElsewhere(["x", "y", "none"])).map(({ id }) => id).toSorted();
   expect(await ids(a)).toEqual(["x"]);
   expect(await ids(b)).toEqual(["y"]);
+});
+
+const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };
+
+test("places: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
+  const set = (store: PostgresStore, places: number, most = 3) =>
+    store.places.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
+  expect([await set(a, 2), await set(b, 2), await set(b, 2), await set(a, 3)]).toEqual([2, 1, 1, 2]);
+  // One that had more than the limit is now keeps what it has.
+  expect([await set(a, 3, 1), await set(a, 0), await set(b, 9)]).toEqual([2, 0, 3]);
+  expect([await set(a, 1), await clock.advance(LEASE_MS), await set(a, 1)]).toEqual([0, undefined, 1]);
+  await Promise.all([a.places.clear(), b.places.clear()]);
+  const all = Array.from({ length: 20 }, (_, i) => set(i % 2 === 0 ? a : b, 2));
+  await Promise.all(all);
+  expect((await set(a, 2)) + (await set(b, 2))).toBe(3);
 });
 
 test("notices: reach the other servers, many as one, and too many as a hint that there is more", async () => {
@@ -86,8 +113,8 @@ test("notices: reach the other servers, many as one, and too many as a hint that
   for (let i = 0; i < 1_000; i++) one.notices.send("changed", `invocation-${i}`);
   expect(await eventually(() => got.length > 1)).toBe(true);
   expect(got).toEqual([
-    { changed: ["x", "y"], cancel: ["z"], more: false },
-    { changed: [], cancel: [], more: true },
+    { ...NOTHING, changed: ["x", "y"], cancel: ["z"] },
+    { ...NOTHING, more: true },
   ]);
   expect(own).toEqual([]);
 });

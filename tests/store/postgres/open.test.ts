@@ -6,12 +6,17 @@ import { Client } from "../../../lib/store/postgres/client/client.ts";
 import { openShared } from "../../../lib/store/postgres/open-shared.ts";
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
-import { eventually } from "../../support/pace.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, rejectionOf, someFunction, someInvocation } from "../sqlite/support/stores.ts";
 
-const options = (server_id = "s1", clock: Clock = systemClock) => ({ log: listeningLog().log, clock, server_id });
+const options = (server_id = "s1", clock: Clock = systemClock) => ({
+  log: listeningLog().log,
+  clock,
+  server_id,
+  reclaim_pause_ms: 0,
+});
 
 async function refusalOf(opening: Promise<AsyncDisposable>): Promise<string> {
   const error = await rejectionOf(opening);
@@ -28,7 +33,7 @@ test("a database that could lose what was acknowledged, one of a newer version, 
   );
   await set("reset synchronous_commit");
   await (await openPostgresStore(database.url, options()))[Symbol.asyncDispose]();
-  await database.run("update slipway_schema set version = 1000");
+  await database.run("update slipway_schema set version = 1000, oldest = 1000");
   expect(await refusalOf(openPostgresStore(database.url, options()))).toMatch(
     /written by a newer slipway \(schema 1000/,
   );
@@ -36,6 +41,33 @@ test("a database that could lose what was acknowledged, one of a newer version, 
   expect(await refusalOf(openPostgresStore(missing, options()))).toMatch(
     /"missing" does not exist\): create it first$/,
   );
+});
+
+test("an older server goes on while a newer one's database allows it, but changes nothing; then it says so and takes no work", async () => {
+  const database = await newDatabase();
+  const { log, events } = listeningLog();
+  await using store = await openPostgresStore(database.url, { ...options(), log });
+  await store.functions.insert(someFunction("f1"));
+  await store.ledger.submit(newWork("x"));
+  await database.run("update slipway_schema set version = 1000; update configuration_state set schema = 1000");
+  expect(await rejectionOf(store.functions.insert(someFunction("f2")))).toMatchObject({
+    reason: "conflict",
+    message: expect.stringContaining("A newer slipway uses the database"),
+  });
+  await store.settings.ownerId();
+  const now = systemClock.now();
+  const claim = () => store.ledger.claim("f1", { now, until: now + LEASE_MS });
+  expect((await claim()).claimed?.invocation.id).toBe("x");
+  // One of that age may also start.
+  await (await openPostgresStore(database.url, options("s2")))[Symbol.asyncDispose]();
+  await store.check();
+  await store.ledger.submit(newWork("y"));
+  await database.run("update slipway_schema set oldest = 1000");
+  expect(await eventually(() => events.some(({ event }) => event === "no more work is taken"))).toBe(true);
+  expect((await claim()).claimed).toBeNull();
+  expect(await rejectionOf(store.check())).toMatchObject({
+    message: expect.stringMatching(/a newer slipway \(schema 1000, .* use that version/),
+  });
 });
 
 test("of two servers that open an empty database at once both have it, and each sees what the other writes", async () => {
@@ -102,6 +134,18 @@ test("a database that does not answer is given up in time, and is used again whe
   expect(await rejectionOf(client.transaction((on) => on.all("select 1")))).toMatchObject({
     reason: "database_unavailable",
   });
+});
+
+test("a database that answers nothing is given up within 3 s, and a slow statement of one that answers is not", async () => {
+  using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  await using client = new Client(`postgres://u@127.0.0.1:${silent.port}/d`);
+  const began = performance.now();
+  const all = [client.all("select 1"), client.transaction((on) => on.all("select 1"))].map(rejectionOf);
+  for (const error of await Promise.all(all)) expect(error).toMatchObject({ reason: "database_unavailable" });
+  await expectWithin(performance.now() - began, 3_000);
+  const { url } = await newDatabase();
+  await using other = new Client(url);
+  expect(await other.all("select pg_sleep(3.5)::text as slept")).toEqual([{ slept: "" }]);
 });
 
 test("a server that was given up for its silence is listened to again, and its sessions do not outlive this one's", async () => {

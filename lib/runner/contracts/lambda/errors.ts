@@ -3,11 +3,27 @@ import { type ApiAnswer, jsonAnswer } from "./connection.ts";
 /** The answers of the Runtime API that are not about one call, as AWS's own gives them. */
 export const ACCEPTED: ApiAnswer = jsonAnswer(202, { status: "OK" });
 export const PONG: ApiAnswer = { status: 200, headers: [["Content-Type", "text/plain"]], body: Buffer.from("pong") };
-export const OUT_OF_ORDER: ApiAnswer = problem(403, "InvalidStateTransition", "State transition is not allowed");
+const STATE_REFUSED = "State transition is not allowed";
+export const OUT_OF_ORDER: ApiAnswer = problem(403, "InvalidStateTransition", STATE_REFUSED);
 export const OTHER_CALL: ApiAnswer = problem(400, "InvalidRequestID", "Invalid request ID");
 export const UNKNOWN_PATH: ApiAnswer = problem(404, "NotFound", "The Runtime API has no such path");
 export const OTHER_METHOD: ApiAnswer = problem(405, "MethodNotAllowed", "The Runtime API has no such method here");
 export const BAD_MODE: ApiAnswer = problem(400, "InvalidFunctionResponseMode", "Invalid function response mode");
+
+/** The answers to extensions that want output by the Logs or the Telemetry API, of an environment that has neither. */
+export const NO_LOGS: ApiAnswer = problem(202, "Logs.NotSupported", "Logs API is not supported");
+export const NO_TELEMETRY: ApiAnswer = problem(202, "Telemetry.NotSupported", "Telemetry API is not supported");
+
+/** Returns the answer to an extension whose request is refused. */
+export function extensionProblem(errorType: string, errorMessage: string): ApiAnswer {
+  return problem(403, `Extension.${errorType}`, errorMessage);
+}
+
+/** Returns the answer to a request that the state of its extension does not allow. */
+export function invalidState(from: string, to: string, extension: string): ApiAnswer {
+  const why = `State transition from ${from} to ${to} failed for extension ${extension}. Error: ${STATE_REFUSED}`;
+  return extensionProblem("InvalidExtensionState", why);
+}
 
 /** Returns the answer to a body that is too long. */
 export function tooLarge(limit: number): ApiAnswer {
@@ -18,8 +34,8 @@ function problem(status: number, errorType: string, errorMessage: string): ApiAn
   return jsonAnswer(status, { errorMessage, errorType });
 }
 
-/** The types of errors that a runtime may name in a header. */
-const ERROR_TYPE = /^(?:Runtime|Function)\.[A-Z][A-Za-z]+$/;
+/** The types of errors that a runtime, or an extension, may name in a header. */
+const ERROR_TYPE = /^(?:Runtime|Function|Extension)\.[A-Z][A-Za-z]+$/;
 /** The most characters of what a function says of its error that a message has. */
 const MESSAGE_CHARACTERS = 300;
 

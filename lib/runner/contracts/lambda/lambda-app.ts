@@ -2,10 +2,22 @@ import type { Clock } from "../../../clock.ts";
 import { LAMBDA_RESPONSE_BYTES } from "../../../domain/lambda/function-error.ts";
 import type { InstanceStream, StreamReader } from "../../gate-protocol/instance-stream.ts";
 import type { ArrivedHead } from "../../http1/request-reader.ts";
-import type { AskingApp, InitFailure } from "../../instance/boot/asking-app.ts";
+import type { AskingApp, InitFailure, ShutdownReason } from "../../instance/boot/asking-app.ts";
+import type { ExtensionEndFrame, ExtensionsFrame } from "../../gate-protocol/frames.ts";
 import type { AnswerListener, Dialogue } from "../../instance/stream-exchange.ts";
 import { type ApiAnswer, Connection, type RequestTaker } from "./connection.ts";
-import { ACCEPTED, OTHER_CALL, OTHER_METHOD, OUT_OF_ORDER, PONG, readReport, UNKNOWN_PATH } from "./errors.ts";
+import {
+  ACCEPTED,
+  NO_LOGS,
+  NO_TELEMETRY,
+  OTHER_CALL,
+  OTHER_METHOD,
+  OUT_OF_ORDER,
+  PONG,
+  readReport,
+  UNKNOWN_PATH,
+} from "./errors.ts";
+import { type ExtensionFailure, Extensions, EXTENSIONS_API, type FunctionFacts } from "./extensions.ts";
 import { type LambdaCall, LambdaDialogue } from "./lambda-dialogue.ts";
 import { Answers, Collects, ResponseTaker } from "./takers.ts";
 
@@ -27,6 +39,8 @@ const UNREAD = "The function closed the connection before it had read its event,
  *   the call has failed: it may have run.
  * - `answered`: the answer is there, or is still arriving; the call is over at the next `GET next`.
  *
+ * Where there are extensions, the function has booted, and a call is over, when all of them have asked for their next event, too.
+ *
  * A request that the state does not allow is answered 403, one for another call 400; neither changes anything.
  */
 export class LambdaApp implements AskingApp {
@@ -38,9 +52,38 @@ export class LambdaApp implements AskingApp {
   #dialogue: LambdaDialogue | undefined;
   /** True if the connection of the event was reset behind it. */
   #wasReset = false;
+  #hasBooted = false;
+  readonly #facts: FunctionFacts;
+  readonly #extensions: Extensions;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, facts: FunctionFacts) {
     this.#clock = clock;
+    this.#facts = facts;
+    this.#extensions = new Extensions(clock, facts, {
+      moved: () => this.#move(),
+      failed: (failure) => this.#fail(failure),
+    });
+  }
+
+  set handler(handler: string) {
+    this.#facts.handler = handler;
+  }
+
+  get missing(): string {
+    const extension = this.#extensions.missing;
+    return extension === undefined ? "ask for its first call" : `get ready, as ${extension},`;
+  }
+
+  extensionsStarted(frame: ExtensionsFrame, start: () => void): void {
+    this.#extensions.started(frame, start);
+  }
+
+  extensionEnded(frame: ExtensionEndFrame): void {
+    this.#extensions.ended(frame);
+  }
+
+  shutDown(shutdownReason: ShutdownReason, inMs: number): readonly number[] {
+    return this.#extensions.shutDown({ shutdownReason, deadlineMs: this.#deadline(inMs) });
   }
 
   get asks(): Promise<InitFailure | undefined> {
@@ -56,15 +99,20 @@ export class LambdaApp implements AskingApp {
       if (this.#dialogue === dialogue) this.#dialogue = undefined;
     });
     this.#dialogue = dialogue;
+    this.#extensions.invoke(this.#eventOf(call));
     if (this.#next !== undefined) this.#invoke(this.#next, dialogue);
     return dialogue;
   }
 
-  #take({ method, target, headers, framing }: ArrivedHead, connection: Connection): RequestTaker {
+  #take(head: ArrivedHead, connection: Connection): RequestTaker {
+    const { method, target, headers, framing } = head;
     const [path = ""] = target.split("?", 1);
+    if (path.startsWith(EXTENSIONS_API)) return this.#extensions.take(path, head, connection);
     const answers = (answer: ApiAnswer) => new Answers(connection, answer);
     const only = (wanted: string, taker: () => RequestTaker) => (method === wanted ? taker() : answers(OTHER_METHOD));
     if (path === `${API}/runtime/invocation/next`) return only("GET", () => this.#takeNext(connection));
+    if (path === "/2020-08-15/logs") return only("PUT", () => answers(NO_LOGS));
+    if (path === "/2022-07-01/telemetry") return only("PUT", () => answers(NO_TELEMETRY));
     if (path === `${API}/ping`) return only("GET", () => answers(PONG));
     if (path === `${API}/runtime/init/error`) return only("POST", () => this.#takeInitError(headers, connection));
     const [, id, what] = INVOCATION.exec(path) ?? [];
@@ -97,12 +145,42 @@ export class LambdaApp implements AskingApp {
         const was = this.#state;
         this.#state = "waiting";
         this.#next = connection;
-        if (was === "answered") before?.next();
-        else if (was === "invoked") before?.refuse("invalid_response", UNREAD);
-        else if (before !== undefined) this.#invoke(connection, before);
-        this.#asks.resolve(undefined);
+        this.#extensions.close();
+        if (was === "invoked") before?.refuse("invalid_response", UNREAD);
+        else if (before?.isDelivered === false) this.#invoke(connection, before);
+        this.#move();
       },
     };
+  }
+
+  /** Looks whether the function has booted, or whether a call is over: the function and all extensions have asked for what comes next. */
+  #move(): void {
+    if (this.#state !== "waiting") return;
+    if (!this.#hasBooted && this.#extensions.missing === undefined) {
+      this.#hasBooted = true;
+      this.#asks.resolve(undefined);
+    }
+    if (this.#dialogue?.isDelivered === true && this.#extensions.areIdle) this.#dialogue.next();
+  }
+
+  /** Takes the failure of an extension. */
+  #fail({ error_type, error_message, message }: ExtensionFailure): void {
+    const payload = { errorType: error_type, errorMessage: `Error: ${error_message}` };
+    if (!this.#hasBooted) this.#asks.resolve({ message, payload: Buffer.from(JSON.stringify(payload)) });
+    const dialogue = this.#dialogue;
+    dialogue?.crash(message, { ...payload, errorMessage: `RequestId: ${dialogue.call.id} Error: ${error_message}` });
+  }
+
+  #deadline(inMs: number): number {
+    return Math.floor(this.#clock.now()) + inMs;
+  }
+
+  /** Returns what extensions are told of a call. */
+  #eventOf({ id, headers, timeout_ms }: LambdaCall): Readonly<Record<string, unknown>> {
+    const { "Lambda-Runtime-Invoked-Function-Arn": invokedFunctionArn, "Lambda-Runtime-Trace-Id": value } =
+      Object.fromEntries(headers);
+    const deadlineMs = this.#deadline(timeout_ms);
+    return { deadlineMs, requestId: id, invokedFunctionArn, tracing: { type: "X-Amzn-Trace-Id", value } };
   }
 
   #takeInitError(headers: ArrivedHead["headers"], connection: Connection): RequestTaker {
@@ -136,7 +214,7 @@ export class LambdaApp implements AskingApp {
       headers: [
         ["Content-Type", "application/json"],
         ["Lambda-Runtime-Aws-Request-Id", id],
-        ["Lambda-Runtime-Deadline-Ms", String(Math.floor(this.#clock.now()) + timeout_ms)],
+        ["Lambda-Runtime-Deadline-Ms", String(this.#deadline(timeout_ms))],
         ...headers,
       ],
       body: event,

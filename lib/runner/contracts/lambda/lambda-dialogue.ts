@@ -1,6 +1,7 @@
 import type { Clock } from "../../../clock.ts";
 import { ArrivingBody } from "../../gate-protocol/arriving-body.ts";
 import type { InstanceStream } from "../../gate-protocol/instance-stream.ts";
+import type { FunctionError } from "../../../domain/lambda/function-error.ts";
 import type { AnswerListener, Dialogue, StreamAnswer } from "../../instance/stream-exchange.ts";
 import type { Malformed } from "../../../domain/lambda/function-url-response.ts";
 import type { StreamPrelude } from "../../../domain/lambda/stream-prelude.ts";
@@ -153,6 +154,20 @@ export class LambdaDialogue implements Dialogue {
   /** The runtime has asked for the next call. */
   next(): void {
     if (this.#finish()) this.#listener.ended();
+  }
+
+  /** Takes a failure beside the runtime, which is not over its answer: an extension has failed. The instance is done for. */
+  crash(message: string, document: FunctionError): void {
+    if (this.#over) return;
+    if (this.#arriving === undefined && !this.#delivered) {
+      const payload = Buffer.from(JSON.stringify(document));
+      const response = this.call.form.response({ kind: "error", payload, error_type: document.errorType });
+      if (!("problem" in response)) this.#say({ ...failure(message), wish: {} }, { ...response, status: 502 });
+    } else if (!this.#delivered) {
+      this.#arriving?.fail(new Error(message));
+      this.#listener.delivered(failure(message));
+    }
+    if (this.#finish()) this.#listener.ended(true);
   }
 
   #deliver(failed?: ReturnType<typeof failure>): void {

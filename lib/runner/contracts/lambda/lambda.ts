@@ -8,6 +8,7 @@ import type { GateFile } from "../../gate-protocol/frames.ts";
 import type { BootPlan } from "../../instance/boot-plan.ts";
 import type { StreamExchange } from "../../instance/stream-exchange.ts";
 import type { ContractCall } from "../contract.ts";
+import type { FunctionFacts } from "./extensions.ts";
 import { formOf } from "./function-url.ts";
 import { LambdaApp } from "./lambda-app.ts";
 import { reportLines } from "./report.ts";
@@ -46,7 +47,7 @@ export const LAMBDA = {
       boot_timeout_ms: fn.boot_timeout_ms,
       concurrency: 1,
       max_calls: fn.max_calls,
-      app: new LambdaApp(clock),
+      app: new LambdaApp(clock, factsOf(fn)),
     };
   },
 
@@ -54,7 +55,8 @@ export const LAMBDA = {
   withHandler(plan: BootPlan, command: readonly string[]): BootPlan {
     const handler = command.length > 1 ? command.at(-1) : undefined;
     if (handler === undefined) return plan;
-    const { extras } = plan;
+    const { extras, app } = plan;
+    if (app !== undefined && extras.environment["_HANDLER"] === undefined) app.handler = handler;
     return { ...plan, extras: { ...extras, defaults: { ...extras.defaults, _HANDLER: handler } } };
   },
 
@@ -70,6 +72,11 @@ export const LAMBDA = {
     return { begin: (_open, listener) => app.serve(call, listener), lines: reportLines(id, fn) };
   },
 };
+
+function factsOf(fn: Function): FunctionFacts {
+  const functionName = fn.name ?? fn.id;
+  return { functionName, functionVersion: String(fn.version), handler: fn.environment["_HANDLER"] ?? "" };
+}
 
 /** Returns what a runtime is told of a call besides its id and its deadline. */
 function eventHeaders(id: string, fn: Function, headers: ContractCall["request"]["headers"]): [string, string][] {

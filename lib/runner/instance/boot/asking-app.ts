@@ -1,3 +1,4 @@
+import type { ExtensionEndFrame, ExtensionsFrame } from "../../gate-protocol/frames.ts";
 import type { StreamAcceptor } from "../../gate-protocol/instance-stream.ts";
 
 /** An app that connects to ask for its calls, as its contract speaks to it. Each instance has one of its own. */
@@ -6,7 +7,20 @@ export interface AskingApp {
   readonly accept: StreamAcceptor;
   /** Settles when the app has asked for its first call: it has booted. Or when it reports that it cannot. */
   readonly asks: Promise<InitFailure | undefined>;
+  /** What it has not done yet, behind "did not". */
+  readonly missing: string;
+  /** The name of its handler, which follows from the command of its container. */
+  set handler(handler: string);
+  /** Takes the programs that the gate has started beside it. `start` has the gate start the app itself. */
+  extensionsStarted(extensions: ExtensionsFrame, start: () => void): void;
+  /** Takes the end of one of these programs. */
+  extensionEnded(end: ExtensionEndFrame): void;
+  /** Tells these programs that the instance is ended in so many milliseconds. Returns the places of those that want to know. */
+  shutDown(reason: ShutdownReason, inMs: number): readonly number[];
 }
+
+/** Reasons for the end of an instance: it is not needed any more, its call ran past its time, or something has failed. In AWS's words. */
+export type ShutdownReason = "spindown" | "timeout" | "failure";
 
 /** The report of an app that it cannot start. */
 export interface InitFailure {

@@ -1,5 +1,6 @@
 import { SQL, type TransactionSQL } from "bun";
 import { DeadlineError, isCut, isRival, mapError } from "../errors.ts";
+import { Pulse } from "./pulse.ts";
 import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 
 /** Connections: with 4 a server submits a third as much as with 8, and more than 16 gain nothing. */
@@ -20,6 +21,9 @@ const SESSION = {
 } as const;
 /** Transactions that are in each other's way are run again so often. */
 const TRIES = 5;
+
+/** The time after which a statement that is not answered makes the client ask whether the database answers at all, in milliseconds. */
+const PATIENCE_MS = 1_000;
 
 /** Runs statements: on any connection, or all in one transaction. */
 export interface Statements {
@@ -43,16 +47,32 @@ interface ClientOptions {
   readonly connections?: number;
 }
 
+/** A statement, or a transaction, that is under way. */
+interface Unanswered {
+  readonly client: SQL;
+  readonly reject: (error: Error) => void;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  /** The rest of its time, in milliseconds. */
+  left: number;
+}
+
 /** A client of a PostgreSQL database, and the only place that uses Bun's. All errors are mapped to ours. */
 export class Client implements Statements, AsyncDisposable {
   readonly #connect: () => SQL;
   readonly #deadlineMs: number;
   /** By channel. */
   readonly #listeners = new Map<string, (payload?: string) => void>();
+  readonly #pulse: Pulse;
+  readonly #unanswered = new Set<Unanswered>();
   #sql: SQL;
 
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
-    this.#connect = () => new SQL(url, { max: connections, bigint: true, connectionTimeout: 5, connection: SESSION });
+    const connect = (max: number) => new SQL(url, { max, bigint: true, connectionTimeout: 5, connection: SESSION });
+    this.#connect = () => connect(connections);
+    this.#pulse = new Pulse(() => {
+      const sql = connect(1);
+      return { ask: () => sql.unsafe("select 1"), close: () => sql.close({ timeout: 0 }) };
+    });
     this.#deadlineMs = deadline_ms;
     this.#sql = this.#connect();
   }
@@ -132,7 +152,7 @@ export class Client implements Statements, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#sql.close({ timeout: 0 });
+    await Promise.all([this.#pulse[Symbol.asyncDispose](), this.#sql.close({ timeout: 0 })]);
   }
 
   #reconnect(): void {
@@ -152,20 +172,43 @@ export class Client implements Statements, AsyncDisposable {
     }
   }
 
-  /** Gives up the client, with all of its connections, if it does not answer in time. */
+  /** Gives up the client, with all of its connections, if it does not answer in time, or if the database answers nothing at all. */
   async #bounded<T>(run: (client: SQL) => Promise<T>): Promise<T> {
-    const client = this.#sql;
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      if (this.#sql === client) this.#reconnect();
-      void client.close({ timeout: 0 }).catch(() => undefined);
-      reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
-    }, this.#deadlineMs);
+    const statement: Unanswered = { client: this.#sql, reject, timer: undefined, left: this.#deadlineMs };
+    this.#unanswered.add(statement);
+    this.#watch(statement);
     try {
-      return await Promise.race([run(client), late]);
+      return await Promise.race([run(statement.client), late]);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(statement.timer);
+      this.#unanswered.delete(statement);
     }
+  }
+
+  #watch(statement: Unanswered): void {
+    const ms = Math.min(PATIENCE_MS, statement.left);
+    statement.left -= ms;
+    statement.timer = setTimeout(() => void this.#look(statement), ms);
+  }
+
+  async #look(statement: Unanswered): Promise<void> {
+    const { client, left } = statement;
+    if (left === 0) {
+      this.#giveUp(client);
+      statement.reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
+    } else if (await this.#pulse.isThere()) {
+      if (this.#unanswered.has(statement)) this.#watch(statement);
+    } else if (this.#unanswered.has(statement)) {
+      this.#giveUp(client);
+      const silent = new DeadlineError("The database does not answer");
+      for (const other of this.#unanswered) if (other.client === client) other.reject(silent);
+    }
+  }
+
+  #giveUp(client: SQL): void {
+    if (this.#sql === client) this.#reconnect();
+    void client.close({ timeout: 0 }).catch(() => undefined);
   }
 }
 

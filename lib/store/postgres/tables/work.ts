@@ -40,9 +40,12 @@ interface EndingAttempt {
 /** The work that is left to do, the only place of its SQL. A lease belongs to the server that took the work. */
 export class WorkTable {
   readonly #holder: string;
+  readonly #pauseMs: number;
 
-  constructor(holder: string) {
+  /** For so many milliseconds after a start of the database no work of other servers is taken over. */
+  constructor(holder: string, pauseMs: number) {
     this.#holder = holder;
+    this.#pauseMs = pauseMs;
   }
 
   async insert(statements: Statements, work: Work): Promise<void> {
@@ -176,9 +179,10 @@ export class WorkTable {
    */
   async loseEnded(statements: Statements, now: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
-      `update work set state = 'lost' where state = 'leased' and lease_until <= $now::bigint and (holder <> $holder
-         or ${ATTEMPT} not in (select json_array_elements_text($attempted::text::json)))`,
-      { now, holder: this.#holder, attempted: JSON.stringify([...attempted]) },
+      `update work set state = 'lost' where state = 'leased' and lease_until <= $now::bigint and (
+         (holder <> $holder and clock_timestamp() >= pg_postmaster_start_time() + $pause::integer * interval '1 millisecond')
+         or (holder = $holder and ${ATTEMPT} not in (select json_array_elements_text($attempted::text::json))))`,
+      { now, holder: this.#holder, attempted: JSON.stringify([...attempted]), pause: this.#pauseMs },
     );
   }
 

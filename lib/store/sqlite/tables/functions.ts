@@ -4,7 +4,7 @@ import { Function } from "../../../domain/functions/functions.ts";
 import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
-import type { Basis, FunctionStore } from "../../configuration.ts";
+import type { Basis, ChangedElsewhere, FunctionStore } from "../../configuration.ts";
 import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
@@ -62,6 +62,8 @@ export class FunctionTable implements FunctionStore {
   readonly #page: Statement<FunctionRow & Position>;
   readonly #search: () => Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
+
+  readonly #followers: ((changed: ChangedElsewhere) => void)[] = [];
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
     const columns = FUNCTION_COLUMNS;
@@ -144,6 +146,15 @@ export class FunctionTable implements FunctionStore {
 
   links(): ChainLink[] {
     return this.#links.all();
+  }
+
+  follow(run: (changed: ChangedElsewhere) => void): void {
+    this.#followers.push(run);
+  }
+
+  /** Passes on what another server has changed. */
+  changedElsewhere(changed: ChangedElsewhere): void {
+    for (const run of this.#followers) run(changed);
   }
 
   count(): number {

@@ -3,7 +3,8 @@ import { RAW_EVENT } from "../../../../lib/runner/contracts/lambda/event.ts";
 import { LambdaApp } from "../../../../lib/runner/contracts/lambda/lambda-app.ts";
 import type { AnswerListener, Dialogue, StreamAnswer } from "../../../../lib/runner/instance/stream-exchange.ts";
 import { systemClock } from "../../../../lib/clock.ts";
-import { BootGate, freePort } from "../../../gate/boot/boot-gate.ts";
+import { BootGate, type BootOptions, freePort } from "../../../gate/boot/boot-gate.ts";
+import { type Programs, withExtensions } from "../../../gate/boot/extension-programs.ts";
 
 /** A runtime behind a gate, as a plain process, and the Runtime API that it finds. */
 export class LambdaInstance implements AsyncDisposable {
@@ -16,11 +17,22 @@ export class LambdaInstance implements AsyncDisposable {
   }
 
   /** Starts a command, whose variable `API` is the address of the Runtime API. */
-  static async start(...command: readonly string[]): Promise<LambdaInstance> {
+  static start(...command: readonly string[]): Promise<LambdaInstance> {
+    return LambdaInstance.startBeside({}, command);
+  }
+
+  /** The same, with these extensions. */
+  static async startBeside(programs: Programs, command: readonly string[]): Promise<LambdaInstance> {
     const port = await freePort();
-    const app = new LambdaApp(systemClock);
+    const app = new LambdaApp(systemClock, { functionName: "tested", functionVersion: "3", handler: "app.handler" });
     const environment = { API: `127.0.0.1:${port}`, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` };
-    const gate = await BootGate.booted(command, port, { serve: true, accepts: app.accept, environment });
+    const prefix = Object.keys(programs).length === 0 ? [] : withExtensions(programs);
+    const hears: BootOptions["hears"] = (frame, conversation) => {
+      if (frame.type === "extensions") app.extensionsStarted(frame, () => conversation.start());
+      if (frame.type === "extension_end") app.extensionEnded(frame);
+    };
+    const options = { serve: true, accepts: app.accept, environment, prefix, hears };
+    const gate = await BootGate.booted(command, port, options);
     return new LambdaInstance(app, gate);
   }
 
@@ -39,6 +51,11 @@ export class LambdaInstance implements AsyncDisposable {
   }
 }
 
+const HEADERS = [
+  ["Lambda-Runtime-Invoked-Function-Arn", "arn:of:test"],
+  ["Lambda-Runtime-Trace-Id", "Root=1"],
+] as const;
+
 /** One call, and what was said of it. */
 export class LambdaCallOfTest implements AnswerListener {
   readonly #answer = Promise.withResolvers<StreamAnswer>();
@@ -49,7 +66,7 @@ export class LambdaCallOfTest implements AnswerListener {
   constructor(app: LambdaApp, event: unknown, id: string) {
     for (const { promise } of [this.#answer, this.#ended]) promise.catch(() => undefined);
     this.dialogue = app.serve(
-      { id, event: Buffer.from(JSON.stringify(event)), form: RAW_EVENT, headers: [], timeout_ms: 30_000 },
+      { id, event: Buffer.from(JSON.stringify(event)), form: RAW_EVENT, headers: HEADERS, timeout_ms: 30_000 },
       this,
     );
   }

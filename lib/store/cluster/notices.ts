@@ -1,5 +1,8 @@
-/** What a notice names: invocations whose state has changed, and invocations that the server that runs them is to cancel. */
-export const NOTICE_KINDS = ["changed", "cancel"] as const;
+/**
+ * The subjects of a notice: invocations whose state has changed, invocations that the server that runs them is to cancel, and functions
+ * of which a place has become free, or is waited for.
+ */
+export const NOTICE_KINDS = ["changed", "cancel", "freed", "wanted"] as const;
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 
 /** News of another server. */
