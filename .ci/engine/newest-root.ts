@@ -33,6 +33,9 @@ export interface EngineRoot {
   readonly version: string;
 }
 
+/** One that is being built by this process. */
+let building: Promise<void> | undefined;
+
 /**
  * Returns a root with the newest engine that Debian has. It is made of Debian's packages, unpacked and not installed: no
  * script of theirs runs, and no device is made. That takes about 15 s, so it is kept in `/var/cache/slipway` (or below
@@ -40,7 +43,10 @@ export interface EngineRoot {
  */
 export async function newestRoot(): Promise<EngineRoot> {
   const directory = join(process.env["XDG_CACHE_HOME"] || "/var/cache", "slipway", "newest-engine");
-  if (!existsSync(join(directory, VERSION_FILE))) await buildRoot(directory);
+  if (!existsSync(join(directory, VERSION_FILE))) {
+    building ??= buildRoot(directory).finally(() => (building = undefined));
+    await building;
+  }
   return { directory, version: (await Bun.file(join(directory, VERSION_FILE)).text()).trim() };
 }
 

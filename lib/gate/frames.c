@@ -19,6 +19,8 @@ enum { IN_PROCESSES = 0, IN_CELLS = 1, WITHOUT_CELLS = 2 };
 
 static uint8_t out[4 * (HEADER + PAYLOAD_MAX)]; /* stdout has yet to take out[head..tail) */
 static size_t head, tail;
+/* The moment of the last READY. */
+static uint64_t ready_us;
 
 /* The part of the buffer that waits for the frame behind it, and its deadline. Any other frame takes it along. */
 static size_t held;
@@ -69,7 +71,10 @@ void send_ready(const char *no_cells) {
   at = put(at, in_cell ? IN_CELLS : no_cells == NULL ? IN_PROCESSES : WITHOUT_CELLS, 1);
   if (said > 0) memcpy(at, no_cells, said);
   send_control(READY, payload, (size_t)(at - payload) + said);
+  ready_us = now_us();
 }
+
+uint64_t since_ready_us(void) { return now_us() - ready_us; }
 
 /* Has all that is in the buffer wait for the next frame, but not longer than `most_us` from the first time. Each write wakes three
  * processes on its way to the server. */

@@ -84,17 +84,19 @@ static void start_when_complete(void) {
 /* Takes REQUEST. Returns false if the frame is not of the form that PROTOCOL.md gives it. */
 static bool take_request(const uint8_t *payload, uint32_t length) {
   if (cell_setting.wanted && !cells_are_on()) leave(); /* never in anything weaker: READY has said so */
-  const uint8_t flags = length < 29 ? 0 : payload[24];
-  if (length < 29 || flags > (FLAG_AGAIN | FLAG_BODY_FILE | FLAG_OPEN_BODY)) return false;
+  const uint8_t flags = length < 33 ? 0 : payload[24];
+  if (length < 33 || flags > (FLAG_AGAIN | FLAG_BODY_FILE | FLAG_OPEN_BODY)) return false;
   if ((flags & FLAG_OPEN_BODY) != 0 && (!given.stdio || get32(payload + 16) != 0)) return false;
-  const uint32_t root_length = get16(payload + 25);
-  if (length < 29 + root_length) return false;
-  const uint32_t id_length = get16(payload + 27 + root_length);
-  if (length != 29 + root_length + id_length) return false;
-  const char *root = (const char *)payload + 27, *id = root + root_length + 2;
+  const uint32_t root_length = get16(payload + 29);
+  if (length < 33 + root_length) return false;
+  const uint32_t id_length = get16(payload + 31 + root_length);
+  if (length != 33 + root_length + id_length) return false;
+  const char *root = (const char *)payload + 31, *id = root + root_length + 2;
   if (root_length == 0 || root[0] != '/' || memchr(root, '\0', root_length) != NULL) return false;
   if (id_length == 0 || memchr(id, '\0', id_length) != NULL || memchr(id, '/', id_length) != NULL) return false;
   if (root_length + 1 + id_length >= PATH_MAX) return false;
+  const uint32_t within = get32(payload + 25);
+  if (within > 0 && since_ready_us() > within * 1000ULL) leave(); /* the server was stopped; another may run the call by now */
   name_context(root, root_length, id, id_length);
   set_alarm(get32(payload) * 1000ULL);
   grace = get32(payload + 4);

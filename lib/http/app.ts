@@ -20,6 +20,8 @@ import type { RouteService } from "../services/functions/routes.ts";
 import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { ScheduleService } from "../services/work/schedules.ts";
 import type { Tracing } from "../services/tracing/tracing.ts";
+import { HOP_PATH } from "../services/cluster/hop-signature.ts";
+import type { ReceivedHops } from "../services/cluster/received-hops.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatsService } from "../services/calls/stats.ts";
 import type { StatusService } from "../services/status.ts";
@@ -57,6 +59,7 @@ import type { SlowReaders } from "./wire/slow-readers.ts";
 import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
+import { hopRoutes } from "./calls/hop.ts";
 import { hostRoutes } from "./calls/host.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
@@ -104,6 +107,8 @@ export interface AppServices {
   readonly log: Logger;
   /** The callers that routes have counted, on all listeners. */
   readonly rates: RateLimits;
+  /** Undefined without other servers. */
+  readonly receivedHops: ReceivedHops | undefined;
   readonly builds: BuildService;
   readonly request_bytes: number;
   readonly build_bytes: number;
@@ -113,8 +118,8 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** Paths that anyone may call. Each route below `/r` may require a key. */
-const OPEN = ["/r/*", "/healthz", "/readyz", ...UI_OPEN];
+/** Paths that anyone may call. Each route below `/r` may require a key, and a call that is passed on needs a signature. */
+const OPEN = ["/r/*", "/healthz", "/readyz", HOP_PATH, ...UI_OPEN];
 
 /** The errors of other platforms' APIs. */
 const ERROR_FORMS = [AWS_ERRORS, OPENFAAS_ERRORS];
@@ -159,6 +164,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(uiRoutes(guard("/ui/session", { read: SCOPES }), tools))
     .use(openfaasRoutes(guard, { ...calls, ...tools }))
     .use(callRoutes(routes, calls))
+    .use(hopRoutes(services.receivedHops, calls))
     .use(awsRoutes(guard("", AS_AWS, AWS_CREDENTIALS), calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

@@ -102,6 +102,14 @@ export class Admission {
     return this.#wait(line, signal);
   }
 
+  /** Returns whether a call would enter at once. */
+  isOpenTo({ id, max_concurrency }: AdmittedFunction): boolean {
+    const line = this.#lines.get(id);
+    if (line === undefined) return this.#running < this.#limits.max_running;
+    const max = max_concurrency === 0 ? Infinity : max_concurrency;
+    return line.waiting.size === 0 && line.running < max && this.#fits(line);
+  }
+
   /**
    * Returns whether an asynchronous call could run now. A quarter of all places, and of its function's own, is kept for
    * synchronous calls, as long as there is more than one place. `coming` counts asynchronous calls that are about to

@@ -17,12 +17,17 @@ export interface Call {
   readonly signal: AbortSignal;
   /** True if the answer is to be stored: then it need not begin before it is complete. */
   readonly collect?: boolean;
+  /** True if it must not wait: it is refused (`overloaded`) unless an instance is ready for it. */
+  readonly ready_only?: true;
   /** Called as each wait ends, so that a call that fails later still has its times in its record. */
   readonly onTiming: (timing: Partial<Pick<Invocation, "queue_ms" | "start_ms" | "run_ms" | "start">>) => void;
   /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
-  /** Awaited just before the function gets the request, with the milliseconds that it may run from then on. */
-  readonly onHandover?: (forMs: number) => Promise<void>;
+  /**
+   * Awaited just before the function gets the request, with the milliseconds that it may run from then on. Settles with the moment of
+   * the clock (`monotonic`) by which it must have it.
+   */
+  readonly onHandover?: (forMs: number) => Promise<number>;
 }
 
 /** A run as the services get it. */

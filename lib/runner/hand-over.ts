@@ -19,9 +19,15 @@ export interface HandoverOptions {
 
 /**
  * Hands a call to an instance, in the terms of its function's contract. Settles with the answer, or with its head if it streams.
+ * The gate does not take it later than at the moment `by` of the monotonic clock, if one is given.
  * Throws NotDelivered if nothing has reached the function and another instance may have the call.
  */
-export async function handOver(call: Call, instance: PoolInstance, options: HandoverOptions): Promise<Run> {
+export async function handOver(
+  call: Call,
+  instance: PoolInstance,
+  options: HandoverOptions,
+  by?: number,
+): Promise<Run> {
   const { timeout_ms, max_calls, contract, log_bytes } = call.function;
   const { clock, context_path, response_bytes } = options;
   const common = { timeout_ms, signal: call.signal, ...(call.onLogs && { onLogs: call.onLogs }) };
@@ -43,5 +49,6 @@ export async function handOver(call: Call, instance: PoolInstance, options: Hand
     log_limit: log_bytes ?? options.log_bytes,
     again: max_calls === 0 || instance.calls + 1 < max_calls,
     context_root: context_path,
+    ...(by !== undefined && { by }),
   });
 }

@@ -24,7 +24,9 @@ import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
 import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
+import { poolKey } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
+import { notReady } from "./pool/refusals.ts";
 import { type PlaceKeeper, type SharedPlace, SharedPlaces } from "./shared-places.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
@@ -58,12 +60,17 @@ export interface RunnerOptions {
 /** The wait for starts under way when the server stops, in milliseconds: their containers must be known to be removed. */
 const LAST_LAUNCHES_MS = 1_000;
 
+/** The time that a call of another server waits for a place of those that servers share: that server waits for an answer. */
+const PASSED_ON_MS = 500;
+
 /** The instances that a call is tried with, as long as nothing of it has reached one of them. */
 const DELIVERY_TRIES = 3;
 
 /** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
   readonly images: PlatformImages;
+  /** Returns the name of a function's version, as `places` has it. */
+  readonly versionKey = poolKey;
   readonly #options: RunnerOptions;
   readonly #platform: Platform;
   readonly #admission: Admission;
@@ -139,6 +146,11 @@ export class Runner implements AsyncDisposable {
     return { ...this.#capacity.budgets, waiting_calls };
   }
 
+  /** Returns whether a call of this function would find an instance at once. */
+  hasPlace(fn: Function): boolean {
+    return this.problem === undefined && this.#pools.hasPlace(fn);
+  }
+
   /** The calls that ready instances could serve at once, by function and version (`ID@VERSION`); none while the platform is away. */
   get places(): Readonly<Record<string, number>> {
     return this.problem === undefined ? placesOf(this.#pools.all) : {};
@@ -170,6 +182,7 @@ export class Runner implements AsyncDisposable {
   async run(call: Call): Promise<RunnerRun> {
     const { clock } = this.#options;
     const asked = clock.monotonic();
+    if (call.ready_only === true && !this.#admission.isOpenTo(call.function)) throw notReady();
     const isShared = this.#places !== null && call.function.max_concurrency > 0 && call.place === undefined;
     const leave = await (isShared ? this.#enterShared(call) : this.#admission.enter(call.function, call.signal));
     try {
@@ -191,8 +204,13 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Takes a place of those that servers share, and then one here. */
-  async #enterShared({ function: fn, signal }: Call): Promise<Place> {
-    const place = await this.#places?.enter(fn, signal);
+  async #enterShared({ function: fn, signal, ready_only }: Call): Promise<Place> {
+    const late = ready_only === true ? AbortSignal.timeout(PASSED_ON_MS) : undefined;
+    const place = await this.#places
+      ?.enter(fn, late === undefined ? signal : AbortSignal.any([signal, late]))
+      .catch((error: unknown) => {
+        throw late?.aborted === true && !signal.aborted ? notReady() : error;
+      });
     try {
       const leave = await this.#admission.enter(fn, signal);
       return () => {
@@ -309,7 +327,7 @@ export class Runner implements AsyncDisposable {
   async #runOn(call: Call, admitted: number): Promise<{ readonly run: Run; readonly gone: () => Promise<void> }> {
     const { clock } = this.#options;
     for (let tries = 1; ; tries++) {
-      const acquired = await this.#pools.acquire(call.function, call.signal);
+      const acquired = await this.#pools.acquire(call.function, call.signal, call.ready_only === true && tries === 1);
       const started = clock.monotonic();
       call.onTiming({ start_ms: started - admitted, start: acquired.start });
       try {
@@ -327,8 +345,8 @@ export class Runner implements AsyncDisposable {
     const { timeout_ms } = call.function;
     try {
       // Synchronous calls have none, and wait for nothing here.
-      if (call.onHandover !== undefined) await call.onHandover(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
-      const run = await handOver(call, instance, this.#options);
+      const by = await call.onHandover?.(timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS);
+      const run = await handOver(call, instance, this.#options, by);
       const boots = instance instanceof BootedInstance;
       // One that boots may serve other calls besides.
       void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));

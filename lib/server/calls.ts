@@ -3,7 +3,7 @@ import type { Runner } from "../runner/runner.ts";
 import { InvocationEvents } from "../services/calls/events.ts";
 import { IdempotentCalls } from "../services/calls/idempotent-calls.ts";
 import type { KeptMemory } from "../services/calls/kept-body.ts";
-import { InvocationService } from "../services/calls/invocations.ts";
+import { type Elsewhere, InvocationService } from "../services/calls/invocations.ts";
 import { Recorder } from "../services/calls/recorder.ts";
 import { ResultService } from "../services/calls/results.ts";
 import { StatsService } from "../services/calls/stats.ts";
@@ -16,13 +16,15 @@ const DAY_MS = 86_400_000;
 interface CallLinks extends Pick<Catalogue, "functions" | "secrets"> {
   readonly runner: Runner;
   readonly bodyMemory: KeptMemory;
+  /** Undefined without other servers. */
+  readonly hops?: Elsewhere | undefined;
 }
 
 /** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
   { config, log, clock, metrics, tracing, stack }: Tools,
   { store }: Data,
-  { runner, functions, secrets, bodyMemory: memory }: CallLinks,
+  { runner, functions, secrets, bodyMemory: memory, hops: elsewhere }: CallLinks,
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
   const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention, tracing }));
@@ -42,6 +44,7 @@ export function createCalls(
       metrics,
       events,
       tracing,
+      elsewhere,
     }),
   );
   const results = new ResultService({ history: store.history, invocations, events, clock });

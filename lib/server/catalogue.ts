@@ -4,6 +4,7 @@ import { messageOf } from "../domain/errors.ts";
 import { nameInHost } from "../domain/routes/hosts.ts";
 import type { Platform } from "../runner/platform.ts";
 import type { Runner } from "../runner/runner.ts";
+import { ChangesElsewhere } from "../services/functions/changes-elsewhere.ts";
 import { FollowerCheck } from "../services/functions/follower-check.ts";
 import { FunctionService } from "../services/functions/functions.ts";
 import { type ManifestDeps, ManifestService } from "../services/functions/manifest.ts";
@@ -61,6 +62,7 @@ export function createCatalogue(
     followers,
     onForget: (fn) => metrics.forget(labelOf(fn)),
   });
+  void new ChangesElsewhere({ store, functions, runner, retention });
   const versions = new VersionService({ store: store.versions, functions, secrets, retention, runner });
   const routes = new RouteService({ store, functions, clock, ownNames: ownNames(config) });
   let warming: Promise<void> = Promise.resolve();

@@ -23,6 +23,14 @@ export interface Basis {
   readonly revision: number;
 }
 
+/** A change that another server has made, as it can be read here. */
+export interface ChangedElsewhere {
+  /** The ids of functions that were added, changed or deleted. */
+  readonly functions: readonly string[];
+  /** True if routes were, too. */
+  readonly routes: boolean;
+}
+
 export interface FunctionStore {
   get(id: string): Function | undefined;
   /**
@@ -41,6 +49,8 @@ export interface FunctionStore {
   /** Lists all functions as links in chains. */
   links(): ChainLink[];
   count(): number;
+  /** Calls `run` from now on with what other servers change, once that can be read here. */
+  follow(run: (changed: ChangedElsewhere) => void): void;
   /** Adds a function with its first version. Throws `conflict` if the name is taken. */
   insert(record: Function, basis?: Basis): Promise<void>;
   /** Replaces a function; a new version number adds that version. Throws `conflict` if the name is taken. */

@@ -13,6 +13,7 @@ const LIMITS: ReadonlySet<string> = new Set([
   "lib/docs/asynchronous-calls.md: 10 ms",
   "lib/docs/contracts.md: 100 ms",
   "lib/docs/contracts.md: 20 ms",
+  "lib/docs/contracts.md: 300 ms",
   "lib/docs/contributing.md: 200 ms",
   "lib/docs/contributing.md: 5 %",
   "lib/docs/operations-and-security.md: 10 ms",

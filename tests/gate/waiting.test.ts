@@ -77,3 +77,16 @@ test("gate exits with 0 when stdin ends after the last answer, and soon after th
     expect(await gate.exited).toBe(0);
   }
 });
+
+test("gate exits at a request that comes later after READY than it may, and takes one that does not", async () => {
+  for (const [withinMs, isTaken] of [
+    [60_000, true],
+    [1, false],
+  ] as const) {
+    await using gate = new GateProcess(["true"]);
+    await gate.expect("ready");
+    await Bun.sleep(5);
+    await gate.call(root.path, { withinMs, again: false });
+    expect((await gate.next()) !== undefined).toBe(isTaken);
+  }
+});

@@ -81,6 +81,9 @@ bool read_boot(const uint8_t *payload, uint32_t length) {
   return !serves || port_count == 1;
 }
 
+/* Returns whether the app connects, to ask for its calls. */
+bool app_asks(void) { return serves; }
+
 /* Begins to listen for an app that asks for its calls. Returns false if the call has failed. */
 bool prepare_boot(void) {
   if (!serves || listen_for_app(ports[0])) return true;

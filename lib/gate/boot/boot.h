@@ -29,6 +29,7 @@ enum { STREAMS_MOST = 64, PORTS_MOST = 16, STREAM_POLLS = STREAMS_MOST + 1 };
 /* ---- boot.c ---- */
 
 bool read_boot(const uint8_t *payload, uint32_t length);
+bool app_asks(void);
 bool prepare_boot(void);
 void begin_boot(void);
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length);

@@ -27,9 +27,9 @@ enum { END_SIZE = 7 };
 
 static struct extension {
   char name[NAME_MAX + 1];
-  pid_t pid;         /* 0 once it has ended */
-  int errno_fd;      /* says why it could not be executed */
-  bool is_awaited;   /* the end of the command waits for its own */
+  pid_t pid;       /* 0 once it has ended */
+  int errno_fd;    /* says why it could not be executed */
+  bool is_awaited; /* the end of the command waits for its own */
 } extensions[EXTENSIONS_MOST];
 static int count;    /* how many were found; more than the most are not started */
 static bool waiting; /* the command waits for START */
@@ -100,9 +100,9 @@ static bool start_extension(struct extension *extension) {
   return pid > 0;
 }
 
-/* Starts the extensions, if there are any. Returns whether the command has to wait for START. */
+/* Starts the extensions of an app that asks for its calls, if there are any. Returns whether the command has to wait for START. */
 bool start_extensions(void) {
-  list_extensions();
+  if (app_asks()) list_extensions();
   if (count == 0) return false;
   announce_extensions();
   for (int i = 0; i < started(); i++) {
@@ -128,7 +128,8 @@ void signal_extensions(int number) {
     if (extensions[i].pid > 0) kill(-extensions[i].pid, number);
 }
 
-static bool is_one_awaited(void) {
+/* Returns whether there are extensions that the end of the command waits for. */
+bool extensions_are_awaited(void) {
   for (int i = 0; i < started(); i++)
     if (extensions[i].pid > 0 && extensions[i].is_awaited) return true;
   return false;
@@ -141,12 +142,9 @@ bool await_extensions(uint32_t which) {
   return true;
 }
 
-/* Returns whether there are extensions that the end waits for. */
-bool extensions_are_awaited(void) { return is_one_awaited(); }
-
 /* Takes the end of the command. Returns false if nothing waits for extensions. */
 bool keep_end(int status, const struct rusage *usage) {
-  if (phase() != RUNNING || !is_one_awaited()) return false;
+  if (phase() != RUNNING || !extensions_are_awaited()) return false;
   has_ended = true;
   ended_status = status;
   ended_usage = *usage;
@@ -177,6 +175,6 @@ bool extension_ended(pid_t pid, int status) {
   at = put(at, WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0, 1);
   put(at, (uint32_t)error, 4);
   send_control(EXTENSION_END, payload, sizeof payload);
-  if (has_ended && !is_one_awaited()) conclude_kept_end();
+  if (has_ended && !extensions_are_awaited()) conclude_kept_end();
   return true;
 }

@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 8;
+export const PROTOCOL_VERSION = 9;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */
@@ -160,6 +160,8 @@ export interface GateRequest {
   readonly timeoutMs: number;
   /** The time from SIGTERM at the deadline to SIGKILL. */
   readonly graceMs: number;
+  /** The most time that may have passed in the gate since its READY, in milliseconds; without it, any. */
+  readonly withinMs?: number;
   /** The most that response.json, response.body or the output of the contract `stdio` may hold, in bytes; Infinity for no limit of the output. */
   readonly responseLimit: number;
   /** The most output that is passed on while the function runs, in bytes; `tailLimit` of what comes after it follows. */
@@ -220,11 +222,12 @@ export class ProtocolError extends Error {
 export function encodeRequest(request: GateRequest): Uint8Array {
   const { timeoutMs, graceMs, logLimit, bodyLength, extraFrames, again, bodyFile, openBody } = request;
   const responseLimit = request.responseLimit === Infinity ? NO_LIMIT : request.responseLimit;
-  const numbers = Buffer.alloc(25);
+  const numbers = Buffer.alloc(29);
   [timeoutMs, graceMs, responseLimit, logLimit, bodyLength, extraFrames].forEach((value, index) =>
     numbers.writeUInt32BE(value, 4 * index),
   );
   numbers.writeUInt8((again ? 1 : 0) | (bodyFile ? 2 : 0) | (openBody === true ? 4 : 0), 24);
+  numbers.writeUInt32BE(request.withinMs ?? 0, 25);
   return frame(0x01, Buffer.concat([numbers, text(request.contextRoot), text(request.id)]));
 }
 

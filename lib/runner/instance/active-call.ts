@@ -32,6 +32,8 @@ export interface InstanceCall extends Exchange {
   /** Called with the function's output as it comes. */
   readonly onLogs?: (entries: readonly LogEntry[]) => void;
   readonly timeout_ms: number;
+  /** The moment of the clock (`monotonic`) by which the function must have the request; without it, any. */
+  readonly by?: number;
   readonly response_limit: number;
   readonly log_limit: number;
   /** True if the instance may serve another call after this one. */

@@ -51,6 +51,8 @@ export class Instance implements PoolInstance {
   readonly #clock: Clock;
   readonly #conversation = new GateConversation();
   readonly #ready = Promise.withResolvers<void>();
+  /** The moment of the last READY, by the monotonic clock. */
+  #readyAt = 0;
   readonly #retired = Promise.withResolvers<void>();
   #state: InstanceState = "starting";
   #call: ActiveCall | undefined;
@@ -123,6 +125,7 @@ export class Instance implements PoolInstance {
       contextRoot: call.context_root,
       timeoutMs: call.timeout_ms,
       graceMs: KILL_GRACE_MS,
+      ...(call.by !== undefined && { withinMs: Math.max(1, Math.floor(call.by - this.#readyAt)) }),
       responseLimit: call.response_limit,
       logLimit: call.log_limit,
       again: call.again,
@@ -257,6 +260,7 @@ export class Instance implements PoolInstance {
     const call = this.#call;
     this.#call = undefined;
     this.#transition(call === undefined ? "starting" : "resetting", "ready");
+    this.#readyAt = this.#clock.monotonic();
     this.#ready.resolve();
     call?.reset(!this.#drained);
     if (this.#drained) this.retire();

@@ -9,7 +9,7 @@ import { chooseEvictions } from "./eviction.ts";
 import { type Boot, Pool } from "./pool.ts";
 import { PoolsByVersion } from "./pools-by-version.ts";
 import { statesOf } from "./figures.ts";
-import { neverFits, stopped } from "./refusals.ts";
+import { neverFits, notReady, stopped } from "./refusals.ts";
 import { RefillPause } from "./refill-pause.ts";
 import { needsNoNewContainer } from "./compatibility.ts";
 import { StartOrder } from "./start-order.ts";
@@ -85,8 +85,8 @@ export class Pools implements Disposable {
     });
   }
 
-  /** Gets an instance for a call: a ready one at once, else the next. Throws the error that keeps one from being started. */
-  async acquire(fn: Function, signal: AbortSignal): Promise<Acquired> {
+  /** Gets an instance for a call: a ready one, else the next unless `readyOnly`. Throws the error that keeps one from being started. */
+  async acquire(fn: Function, signal: AbortSignal, readyOnly = false): Promise<Acquired> {
     if (this.#closed) throw stopped();
     const pool = this.#pools.forCall(fn);
     pool.arrive();
@@ -103,6 +103,7 @@ export class Pools implements Disposable {
     try {
       const instance = this.#takeReady(pool);
       if (instance !== undefined) return { instance, start: "warm", leave };
+      if (readyOnly) throw notReady();
       const next = await this.#waitFor(pool, signal);
       return { instance: next, start: this.#members.get(next)?.returned === true ? "warm" : "cold", leave };
     } catch (error) {

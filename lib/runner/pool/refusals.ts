@@ -13,3 +13,11 @@ export function neverFits(memoryBytes: number): AppError {
     { retry_after_s: 60 },
   );
 }
+
+/** Returns the error for a call of another server that would have to wait: that server makes it itself. */
+export function notReady(): AppError {
+  return new AppError(
+    "overloaded",
+    "No instance is ready for the call: the server that has passed it on makes it itself",
+  );
+}

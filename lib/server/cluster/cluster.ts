@@ -1,20 +1,38 @@
 import type { Runner } from "../../runner/runner.ts";
+import { HopCheck } from "../../services/cluster/hop-signature.ts";
+import { Hops } from "../../services/cluster/hops.ts";
 import { Members } from "../../services/cluster/members.ts";
-import { VERSION } from "../../version.ts";
-import type { Capability, Tools } from "../capability.ts";
+import { Peers } from "../../services/cluster/peers.ts";
+import { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import type { MemberStore } from "../../store/members.ts";
+import { VERSION as version } from "../../version.ts";
+import type { Calls } from "../calls.ts";
+import type { Capability, Tools } from "../capability.ts";
+import type { Catalogue } from "../catalogue.ts";
+import type { Data } from "../data.ts";
 
-interface ClusterLinks {
+interface ClusterLinks extends Pick<Catalogue, "functions"> {
   readonly runner: Runner;
+  /** Returns the service that runs calls, which is made with what is made here. */
+  readonly invocations: () => Calls["invocations"];
 }
 
 /** Composes what a server does for and with the others of its database. */
-export function createCluster({ config, log, clock, stack }: Tools, store: MemberStore, { runner }: ClusterLinks) {
-  const members = stack.use(
-    new Members({ store, url: config.advertiseUrl, version: VERSION, places: () => runner.places, clock, log }),
-  );
+export function createCluster(
+  { config, log, clock, stack }: Tools,
+  { vault, store }: { readonly vault: Data["vault"]; readonly store: MemberStore },
+  { runner, functions, invocations }: ClusterLinks,
+) {
+  const places = () => runner.places;
+  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, clock, log }));
+  const key = vault.keyFor("calls passed on to other servers");
+  const peers = new Peers({ members, version, clock });
+  const hops = new Hops({ runner, peers, key, version, clock, log });
+  const check = new HopCheck(key, members, clock);
+  const invoke: Calls["invocations"]["invoke"] = (call) => invocations().invoke(call);
+  const receivedHops = new ReceivedHops({ check, functions, invocations: { invoke }, runner, version });
   return {
-    services: { members },
+    services: { members, hops, receivedHops },
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
     drain: () => members.leave(),

@@ -22,15 +22,14 @@ import type { Runner } from "../../runner/runner.ts";
 import type { History } from "../../store/history.ts";
 import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
-import type { Exchanged } from "../tracing/spans.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { InvocationEvents } from "./events.ts";
 import type { KeptMemory } from "./kept-body.ts";
 import { lambdaFailure } from "./lambda-failure.ts";
 import { PassingBodies } from "./passing-bodies.ts";
-import { countRun, known, newRecord, rounded, type Target, verdictOf } from "./record.ts";
+import { countRun, exchangedOf, known, newRecord, rounded, type Target, verdictOf, whyGone } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
-import { storedRequest, storedResponse } from "./stored-messages.ts";
+import { payloadOf } from "./stored-messages.ts";
 import { wholeOutcome } from "./whole-outcome.ts";
 
 /** A call as it came in. */
@@ -43,6 +42,16 @@ export interface InvokeCall {
   readonly signal: AbortSignal;
   /** True if the answer is to be stored: its body is then one that has arrived. */
   readonly collect?: boolean;
+  /** True if another server has passed it on: it is refused if there is no instance ready for it, and leaves no record then. */
+  readonly ready_only?: true;
+  /** Called when it has its instance. */
+  readonly onStart?: () => void;
+}
+
+/** Other servers, which may have an instance ready when there is none here. */
+export interface Elsewhere {
+  /** Has one of them answer a call; undefined if it is to be made here. Throws if one may have run it, and its answer is lost. */
+  invoke(call: InvokeCall): Promise<Answer | undefined> | undefined;
 }
 
 /** A call with its function as it runs, and what ends it. */
@@ -86,6 +95,8 @@ interface InvocationServiceDeps {
   readonly metrics: Metrics;
   readonly events: InvocationEvents;
   readonly tracing: Tracing;
+  /** Undefined without other servers. */
+  readonly elsewhere: Elsewhere | undefined;
 }
 
 /** Runs functions for callers that wait, and keeps the records. */
@@ -106,7 +117,13 @@ export class InvocationService implements AsyncDisposable {
   async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
-    return this.#active.add(this.#invoke(call));
+    const there = this.#deps.elsewhere?.invoke(call);
+    if (there === undefined) return this.#active.add(this.#invoke(call));
+    const made = there.then(
+      (answer) => answer ?? this.#invoke(call),
+      (error: unknown) => this.#lost(call, error),
+    );
+    return this.#active.add(made);
   }
 
   async list(query: InvocationQuery): Promise<InvocationPage> {
@@ -200,8 +217,7 @@ export class InvocationService implements AsyncDisposable {
       const asked = target.function;
       const fn = asked.image_id === null ? await this.#deps.functions.withImage(asked) : asked;
       Object.assign(record, { image_id: fn.image_id });
-      this.#deps.recorder.put(record);
-      this.#deps.events.changed(record);
+      if (call.ready_only !== true) this.#begin(record);
       const begun = { ...call, function: fn, abort };
       const streams = isBooted(fn.contract) || !(body instanceof Uint8Array);
       const passing = streams ? this.#passing(begun) : undefined;
@@ -213,9 +229,13 @@ export class InvocationService implements AsyncDisposable {
         secrets: this.#deps.secretsFor(fn),
         signal: abort.signal,
         ...(call.collect === true && { collect: true }),
+        ...(call.ready_only === true && { ready_only: true }),
         onTiming: (timing) => {
           timings = { ...timings, ...rounded(timing) };
-          if (timing.start !== undefined) passing?.handedOver();
+          if (timing.start === undefined) return;
+          if (call.ready_only === true) this.#begin(record);
+          call.onStart?.();
+          passing?.handedOver();
         },
         // A function that ran past its deadline may print something after the call has its answer.
         onLogs: (entries) => answered || this.#deps.events.logged(record, entries),
@@ -236,6 +256,11 @@ export class InvocationService implements AsyncDisposable {
       end();
       return this.#fail({ ...record, ...timings }, error, call);
     }
+  }
+
+  #begin(record: Invocation): void {
+    this.#deps.recorder.put(record);
+    this.#deps.events.changed(record);
   }
 
   #passing({ function: fn, request, abort }: BegunCall): PassingBodies {
@@ -301,6 +326,7 @@ export class InvocationService implements AsyncDisposable {
   #fail(record: Invocation, thrown: unknown, call: InvokeCall): Answer {
     const { target, signal: client } = call;
     const error = client.aborted ? whyGone(client) : this.#explain(thrown, record.id);
+    if (call.ready_only === true && record.start === null) throw error;
     if (TURNED_AWAY.has(error.reason)) {
       this.#deps.recorder.drop(record.id);
       this.#deps.metrics.rejections.inc({ reason: error.reason });
@@ -323,6 +349,16 @@ export class InvocationService implements AsyncDisposable {
       not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
+  }
+
+  /** Ends a call that another server may have run, and whose answer is lost. */
+  #lost(call: InvokeCall, error: unknown): Answer {
+    const { id, target, request } = call;
+    const bytes = request.body instanceof Uint8Array ? request.body.length : 0;
+    const trace = this.#deps.tracing.begin(id, request.headers);
+    const record = newRecord(id, target, bytes, timestamp(this.#deps.clock.now()), trace);
+    const { not_begun: _begun, ...answer } = this.#fail(record, error, call);
+    return answer;
   }
 
   #explain(thrown: unknown, id: string): AppError {
@@ -350,16 +386,6 @@ export class InvocationService implements AsyncDisposable {
   }
 }
 
-function exchangedOf({ request: { method, via } }: InvokeCall, outcome?: Outcome): Exchanged {
-  return { method, via, response_status: outcome?.response?.status ?? null };
-}
-
-/** Returns why a call was given up before its function ran: its client went away, or its body was refused. */
-function whyGone({ reason }: AbortSignal): AppError {
-  if (reason instanceof AppError) return reason;
-  return new AppError("cancelled", "The client went away before the function ran");
-}
-
 /** Returns what the end of a run adds to a record whose caller has the whole answer already. */
 function endOf({ invocation }: Answer, last: Outcome, call: StreamedCall): Partial<Invocation> {
   const { status, reason, message, response_bytes } = invocation;
@@ -369,24 +395,4 @@ function endOf({ invocation }: Answer, last: Outcome, call: StreamedCall): Parti
 /** Returns the size of a request's body; of a streamed one, as much as its function was sent. */
 function sentBytes({ sent_bytes }: Outcome, { request: { body }, passing }: StreamedCall): number {
   return body instanceof Uint8Array ? body.length : (sent_bytes ?? passing.request_bytes);
-}
-
-/**
- * Returns what is kept of a synchronous call if its function says so; nothing if its request did not arrive as a whole. An answer
- * that was too long, or did not come to its end, is not kept.
- */
-function payloadOf(
-  { id, request, target, passing }: BegunCall & { readonly passing?: PassingBodies },
-  { response }: Outcome,
-): Payload | undefined {
-  const asked = request.body instanceof Uint8Array ? request.body : (passing?.request ?? null);
-  if (asked === null) return undefined;
-  const kept = response !== null && response.body instanceof Uint8Array ? response.body : (passing?.response ?? null);
-  return {
-    invocation_id: id,
-    request: asked,
-    request_meta: storedRequest(request, target.function),
-    response: kept,
-    response_meta: response === null || kept === null ? null : storedResponse(response),
-  };
 }

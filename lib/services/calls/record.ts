@@ -1,9 +1,11 @@
+import type { FunctionRequest } from "../../domain/calls/http-message.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { AppError } from "../../domain/errors.ts";
 import { type Invocation, NOT_RUN } from "../../domain/calls/invocations.ts";
 import { type TracePlace, UNTRACED } from "../../domain/tracing/trace-context.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Metrics } from "../../metrics.ts";
+import type { Exchanged } from "../tracing/spans.ts";
 
 /** The function that is called, and the way by which its caller came to it. */
 export interface Target {
@@ -98,3 +100,17 @@ type CountedRun = Pick<
   Invocation,
   "status" | "start" | "queue_ms" | "start_ms" | "first_byte_ms" | "run_ms" | "request_bytes" | "response_bytes"
 >;
+
+/** Returns what a trace says of a call over HTTP. */
+export function exchangedOf(
+  { request: { method, via } }: { readonly request: Pick<FunctionRequest, "method" | "via"> },
+  outcome?: Outcome,
+): Exchanged {
+  return { method, via, response_status: outcome?.response?.status ?? null };
+}
+
+/** Returns why a call was given up before its function ran: its client went away, or its body was refused. */
+export function whyGone({ reason }: AbortSignal): AppError {
+  if (reason instanceof AppError) return reason;
+  return new AppError("cancelled", "The client went away before the function ran");
+}

@@ -13,6 +13,9 @@ import {
 import type { Function } from "../../domain/functions/functions.ts";
 import { headOf } from "../../runner/contracts/files.ts";
 import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
+import type { Outcome } from "../../runner/instance/outcome.ts";
+import type { Payload } from "../../store/records.ts";
+import type { PassingBodies } from "./passing-bodies.ts";
 
 /** The part of a request that is stored besides its body. */
 type StoredRequest = Omit<FunctionRequest, "body">;
@@ -76,4 +79,29 @@ export function requestAfter(response: string | null): string | null {
   const { headers } = readStoredResponse(response, { succeeded: true });
   const type = headers.find(([name]) => name === "content-type")?.[1] ?? JSON_TYPE;
   return isJsonType(type) ? null : storedRequest(plainRequest(new Uint8Array(0), type), { store_credentials: true });
+}
+
+/** A synchronous call whose bodies may have passed through. */
+interface PassedCall {
+  readonly id: string;
+  readonly request: FunctionRequest;
+  readonly target: { readonly function: Function };
+  readonly passing?: Pick<PassingBodies, "request" | "response">;
+}
+
+/**
+ * Returns what is kept of a synchronous call if its function says so; nothing if its request did not arrive as a whole. An answer
+ * that was too long, or did not come to its end, is not kept.
+ */
+export function payloadOf({ id, request, target, passing }: PassedCall, { response }: Outcome): Payload | undefined {
+  const asked = request.body instanceof Uint8Array ? request.body : (passing?.request ?? null);
+  if (asked === null) return undefined;
+  const kept = response !== null && response.body instanceof Uint8Array ? response.body : (passing?.response ?? null);
+  return {
+    invocation_id: id,
+    request: asked,
+    request_meta: storedRequest(request, target.function),
+    response: kept,
+    response_meta: response === null || kept === null ? null : storedResponse(response),
+  };
 }

@@ -9,8 +9,8 @@ export interface Task {
   readonly attempt: number;
   /** Aborts when the invocation is cancelled or the server stops. */
   readonly signal: AbortSignal;
-  /** Awaited before the function gets the request: from then on it may run for so many milliseconds. */
-  readonly onHandover: (forMs: number) => Promise<void>;
+  /** Awaited before the function gets the request: from then on it may run for so many milliseconds. Settles with the moment by which it must have it. */
+  readonly onHandover: (forMs: number) => Promise<number>;
   /** The place that was reserved for it, of those that servers share. */
   readonly place?: (() => void) | undefined;
   readonly onLogs: (entries: readonly LogEntry[]) => void;

@@ -331,16 +331,16 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * Holds the work for as long as the function may run. Throws if another server has it by now, or if the answer comes so late that
-   * the function could outlast the hold.
+   * Holds the work for as long as the function may run, and returns the moment by which it must have the request so as not to outlast
+   * the hold. Throws if another server has the work by now, or if that moment has passed.
    */
-  async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<void> {
+  async #hold({ work: { invocation_id, attempts: attempt } }: Running, forMs: number): Promise<number> {
     const { ledger, clock } = this.#deps;
-    const asked = clock.monotonic();
+    const by = clock.monotonic() + HANDOVER_MS;
     const held = await ledger.hold({ invocation_id, attempt }, clock.now() + HANDOVER_MS + forMs);
     if (!held) throw new AppError("shutting_down", "The attempt has lost its lease");
-    if (clock.monotonic() - asked > HANDOVER_MS)
-      throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
+    if (clock.monotonic() > by) throw new AppError("shutting_down", "The lease of the attempt was renewed too late");
+    return by;
   }
 
   /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */

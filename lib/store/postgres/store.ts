@@ -106,11 +106,10 @@ export class PostgresStore implements Store {
     const mirror = new Mirror();
     const database = new MirrorDatabase(mirror);
     const mirrored = new SqliteStore(database, clock);
-    const changed = (secrets: readonly string[]) => {
+    const configuration = new SharedConfiguration(client, mirror, holder, (changes) => {
       database.forget();
-      mirrored.changedElsewhere(secrets);
-    };
-    const configuration = new SharedConfiguration(client, mirror, holder, { changed });
+      mirrored.changedElsewhere(changes);
+    });
     database.shared = configuration;
     this.#mirrored = mirrored;
     this.#configuration = configuration;

@@ -4,7 +4,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import type { Logger } from "../../log.ts";
-import type { Basis, ManifestWrites } from "../configuration.ts";
+import type { Basis, ChangedElsewhere, ManifestWrites } from "../configuration.ts";
 import { StoreError } from "../errors.ts";
 import type { Store } from "../store.ts";
 import type { Database } from "./database/database.ts";
@@ -119,12 +119,13 @@ export class SqliteStore implements Store, Disposable {
     });
   }
 
-  /** Forgets what is known of the configuration: another server has changed it, and these secrets. */
-  changedElsewhere(secrets: readonly string[]): void {
+  /** Forgets what is known of the configuration, as another server has changed it, and passes that on. */
+  changedElsewhere({ secrets, ...changed }: ChangedElsewhere & { readonly secrets: readonly string[] }): void {
     this.functions.refresh();
     this.routes.refresh();
     this.tables.writer.noteChange();
     this.secrets.changedElsewhere(secrets);
+    this.functions.changedElsewhere(changed);
   }
 
   /** Settles when nobody reads the configuration as of one moment. */

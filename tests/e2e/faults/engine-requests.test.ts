@@ -15,6 +15,8 @@ const MOST_REQUESTS = 40;
 
 /** Faults are waited for side by side: each place has a server, a function and a proxy of its own. */
 const PLACES = 4;
+/** Of those, for faults that show at once: each place makes one call in vain, when there is no further request to fail. */
+const QUICK_PLACES = 2;
 
 let engine: Engine;
 let engineTimeoutMs: number;
@@ -108,8 +110,9 @@ describe("a call whose n-th engine request fails is answered, and the next one w
   ])("%s", async (_, fault) => {
     await using watched = new AsyncDisposableStack();
     for (const url of urls) watched.use(watchHealth(url));
+    const isQuick = fault !== "hang" && fault !== "stall";
     // create, attach, start
-    expect(await failEach(fault, places)).toBeGreaterThanOrEqual(3);
+    expect(await failEach(fault, isQuick ? places.slice(0, QUICK_PLACES) : places)).toBeGreaterThanOrEqual(3);
     expect(await containersLeft()).toEqual([]);
   });
 });

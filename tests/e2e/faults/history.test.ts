@@ -15,7 +15,7 @@ import { eventually } from "../../support/pace.ts";
 
 /** `HISTORY=full` is the long run of `lib/docs/asynchronous-calls.md`: five minutes. */
 const FULL = process.env["HISTORY"] === "full";
-const { orders: ORDERS, restarts: RESTARTS } = FULL ? { orders: 2_000, restarts: 20 } : { orders: 200, restarts: 5 };
+const { orders: ORDERS, restarts: RESTARTS } = FULL ? { orders: 2_000, restarts: 20 } : { orders: 120, restarts: 4 };
 const CLIENTS = 8;
 /** The longest life of a server, in milliseconds: enough for most to get to their work, and for some not to. */
 const LIFE_MS = 6_000;

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Function } from "../../../lib/domain/functions/functions.ts";
+import type { NewKey } from "../../../lib/domain/keys.ts";
+import type { Route } from "../../../lib/domain/routes/routes.ts";
 import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
-import { eventually } from "../../support/pace.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { Diary } from "../faults/support/diary.ts";
 import { NO_DIARY, problemsOf } from "../faults/support/history-check.ts";
@@ -18,8 +21,8 @@ const FULL = process.env["HISTORY"] === "cluster";
 const ACKNOWLEDGED = FULL ? 2_000 : 100;
 /** The average time between two faults, in milliseconds, and the part of them that outlasts a lease. */
 const { every: FAULT_EVERY_MS, long: LONG } = FULL ? { every: 2_000, long: 0.3 } : { every: 1_000, long: 0 };
-const CLIENTS = 8;
-const PAUSE_MS = FULL ? 2_000 : 400;
+const CLIENTS = FULL ? 16 : 8;
+const PAUSE_MS = FULL ? 500 : 400;
 const TIMEOUT_MS = FULL ? 1_800_000 : 180_000;
 /** Names the order of faults; a run prints its own. */
 const SEED = Number(process.env["HISTORY_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
@@ -62,6 +65,46 @@ async function left({ server }: ClusterNode): Promise<number> {
   return (await Promise.all(pages)).reduce((sum, count) => sum + count, 0);
 }
 
+test("a change at one server is in force within a second at another one, with an engine of its own", async () => {
+  const [first, second] = nodes as [ClusterNode, ClusterNode]; // three, above
+  const access = { AUTH: "on", API_KEY: "k".repeat(32) };
+  await using here = await first.another("here", access);
+  await using there = await second.another("there", access);
+  const send = (url: string, method: string, path: string, body?: object, key = access.API_KEY) =>
+    fetch(url + path, {
+      method,
+      headers: { Authorization: `Bearer ${key}` },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  const change = async <T>(method: string, path: string, body?: object): Promise<T> => {
+    const response = await send(here.url, method, path, body);
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+    return ((await response.json()) as { data: T }).data; // an envelope
+  };
+  const withinASecond = async (path: string, status: number, key?: string) => {
+    const changed = performance.now();
+    const holds = async () => (await send(there.url, "POST", path, {}, key)).status === status;
+    expect(await eventually(holds)).toBe(true);
+    await expectWithin(performance.now() - changed, 1_000);
+  };
+  const image = await fixture("chaos");
+  // The first call at the other engine starts a container.
+  const fn = await change<Function>("POST", "/v1/functions", { image, network: "none" });
+  const call = `/v1/functions/${fn.id}/invoke`;
+  await withinASecond(call, 200);
+  const route = await change<Route>("POST", "/v1/routes", { path: "/changes", function_id: fn.id });
+  await withinASecond("/r/changes", 200);
+  await change("PATCH", `/v1/routes/${route.id}`, { path: "/changed" });
+  await withinASecond("/r/changed", 200);
+  await withinASecond("/r/changes", 404);
+  const { id, token } = await change<NewKey>("POST", "/v1/keys", { name: "caller", scopes: ["invoke"] });
+  await withinASecond(call, 200, token);
+  await change("DELETE", `/v1/keys/${id}`);
+  await withinASecond(call, 401, token);
+  await change("DELETE", `/v1/functions/${fn.id}?cascade=true`);
+  await withinASecond(call, 404);
+});
+
 test(
   `${ACKNOWLEDGED} acknowledged submissions; three servers, their engines, PostgreSQL and the network fail: all promises are kept`,
   async () => {
@@ -83,17 +126,17 @@ test(
     }
     await submitted;
     await faults.over();
+    console.log(
+      `${submitter.acknowledged.size} acknowledged after ${Math.round((performance.now() - began) / 1000)} s`,
+    );
     const [first] = nodes as [ClusterNode, ...ClusterNode[]]; // three, in beforeAll
     expect(await eventually(async () => (await left(first)) === 0, 120_000)).toBe(true);
+    console.log(`nothing left after ${Math.round((performance.now() - began) / 1000)} s`);
     for (const { server } of nodes) server.kill("SIGTERM");
     for (const { server } of nodes) {
       const code = await server.exited;
       expect({ code, log: code === 0 ? [] : server.log.slice(-10) }).toEqual({ code: 0, log: [] });
     }
-    for (const { engine } of nodes) {
-      expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0, 20_000)).toBe(true);
-    }
-
     const kept = await readClusterHistory(postgres.url(DATABASE));
     const attempts = kept.flatMap((one) => one.attempts);
     console.log(
@@ -115,6 +158,10 @@ test(
     );
     expect(submitter.refusals).toEqual([]);
     expect(problemsOf(kept, submitter, diary)).toEqual([]);
+    for (const { engine } of nodes) {
+      await eventually(async () => (await ownedContainers(engine.client)).length === 0, 20_000);
+      expect(await ownedContainers(engine.client)).toEqual([]);
+    }
   },
   TIMEOUT_MS,
 );

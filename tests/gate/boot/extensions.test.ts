@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { StreamAcceptor } from "../../../lib/runner/gate-protocol/instance-stream.ts";
 import { sh } from "../support/gate-process.ts";
-import { BootGate, freePort, TestStream } from "./boot-gate.ts";
+import { app, BootGate, freePort, TestStream } from "./boot-gate.ts";
 import { type Programs, withExtensions } from "./extension-programs.ts";
 
 const accepts: StreamAcceptor = (stream) => new TestStream(() => stream);
@@ -72,6 +72,17 @@ test("an empty folder, and none, are as before", async () => {
   }
 });
 
+test("an app that listens for its calls has none", async () => {
+  const port = await freePort();
+  const options = { prefix: withExtensions({ a: "echo started; exit 1" }) };
+  await using gate = await BootGate.booted(app("echo", port), port, options);
+  const stream = gate.open();
+  stream.write("hello");
+  await stream.until(({ text }) => text === "hello");
+  expect(gate.problem).toBeUndefined();
+  expect(gate.logs).not.toContain("started");
+});
+
 test("FINISH ends the command first, and waits for the extensions that it names", async () => {
   const programs = { deaf: "sleep 100", parts: "while [ ! -e /opt/go ]; do sleep 0.01; done; echo parted" };
   await using gate = await boot(
@@ -85,7 +96,8 @@ test("FINISH ends the command first, and waits for the extensions that it names"
   expect(await gate.expect("exit")).toMatchObject({ exitCode: 5 });
   // A shell may say that its child was terminated.
   expect(gate.logs).toMatch(/^up\n(Terminated\n)?ended\nparted\n$/);
-  expect(gate.frames.at(-2)).toMatchObject({ type: "extension_end", index: 1 });
+  const ends = gate.frames.filter(({ type }) => type === "extension_end");
+  expect(ends).toEqual([expect.objectContaining({ index: 1 })]);
 });
 
 test("neither a command nor an extension that does not end keeps the instance", async () => {

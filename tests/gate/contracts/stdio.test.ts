@@ -233,7 +233,7 @@ describe("a gate --stdio that serves several calls", () => {
 
 describe("frames that --stdio does not allow", () => {
   const request = (bodyLength: number) => {
-    const numbers = Buffer.alloc(25);
+    const numbers = Buffer.alloc(29);
     [30_000, 1_000, 1_000, 1_000, bodyLength, 0].forEach((value, index) => numbers.writeUInt32BE(value, 4 * index));
     const word = (value: string) => Buffer.concat([Buffer.of(0, value.length), Buffer.from(value)]);
     return rawFrame(0x01, Buffer.concat([numbers, word(root.path), word(crypto.randomUUID())]));

@@ -158,7 +158,8 @@ export function requestIn(contextRoot: string, options: CallOptions = {}): CallR
   const { id = "the-id", timeoutMs = 30_000, graceMs = 1_000, responseLimit = 16 << 20, logLimit = 16 << 20 } = options;
   const { again = false, bodyFile = false, streamed = false } = options;
   const root = options.contextRoot ?? contextRoot;
-  return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile, streamed };
+  const within = options.withinMs === undefined ? {} : { withinMs: options.withinMs };
+  return { id, contextRoot: root, timeoutMs, graceMs, responseLimit, logLimit, again, bodyFile, streamed, ...within };
 }
 
 /** Everything that a gate has reported about a call. */

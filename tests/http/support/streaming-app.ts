@@ -76,6 +76,7 @@ export class StreamingApp implements AsyncDisposable {
       metrics,
       events: new InvocationEvents(),
       tracing: NO_TRACING,
+      elsewhere: undefined,
     });
     const server = () => this.#server;
     const { watch, unwatch } = watching(server, timeouts);

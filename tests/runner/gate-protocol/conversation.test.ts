@@ -19,7 +19,7 @@ const request = {
   again: false,
   bodyFile: false,
 };
-const ready = { type: "ready", version: 8, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const ready = { type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;
@@ -189,7 +189,7 @@ test("GateConversation.call writes a short body in one piece and a long one fram
       const pieces = [...conversation.call(request, Buffer.alloc(length))];
       expect(pieces.length).toBe(length <= PAYLOAD_BYTES ? 1 : 1 + Math.ceil(length / PAYLOAD_BYTES));
       const written = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      expect(written).toBe(37 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
+      expect(written).toBe(41 + length + 5 * Math.ceil(length / PAYLOAD_BYTES));
     }),
     { examples: [[0], [PAYLOAD_BYTES], [PAYLOAD_BYTES + 1]] },
   );

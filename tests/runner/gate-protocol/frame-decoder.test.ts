@@ -237,11 +237,15 @@ test("encodeRequest lays the fields out as PROTOCOL.md says", () => {
     extraFrames: 6,
     again: true,
     bodyFile: false,
+    withinMs: 7,
     contextRoot: "/ü",
     id: "x",
   };
-  const payload = "00000001 00000002 00000003 00000004 00000005 00000006 01 0003 2fc3bc 0001 78".replaceAll(" ", "");
-  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000021${payload}`);
+  const payload = "00000001 00000002 00000003 00000004 00000005 00000006 01 00000007 0003 2fc3bc 0001 78".replaceAll(
+    " ",
+    "",
+  );
+  expect(Buffer.from(encodeRequest(request)).toString("hex")).toBe(`0100000025${payload}`);
   expect(() => encodeRequest({ ...request, timeoutMs: 2 ** 32 })).toThrow(RangeError);
   expect(() => encodeRequest({ ...request, contextRoot: "x".repeat(65_536) })).toThrow(RangeError);
 });

@@ -11,7 +11,7 @@ import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
-const READY = { type: "ready", version: 8, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const READY = { type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const BOOTED = { type: "booted", bootUs: 5_000, address: "127.0.0.1", port: 8080, streams: 64 } as const;
 const FUNCTION: Function = {
   ...FUNCTION_DEFAULTS,

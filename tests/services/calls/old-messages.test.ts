@@ -113,7 +113,7 @@ describe("A database of the previous version", () => {
     const invocation = (await services.store.history.get("i")) ?? someInvocation("none");
     const task = { invocation, attempt: 1, signal: new AbortController().signal };
     await attempts
-      .run({ ...task, onHandover: () => Promise.resolve(), onLogs: () => undefined })
+      .run({ ...task, onHandover: () => Promise.resolve(Infinity), onLogs: () => undefined })
       .catch(() => undefined);
     expect(calls.map(({ request }) => request)).toEqual([{ ...REQUEST, body: new Uint8Array(Buffer.from("body")) }]);
   });

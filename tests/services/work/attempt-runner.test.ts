@@ -52,7 +52,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
     invocation: someInvocation("i", { boot_ms: 5 }),
     attempt: 1,
     signal: new AbortController().signal,
-    onHandover: async () => undefined,
+    onHandover: async () => Infinity,
     onLogs: () => undefined,
   });
 }

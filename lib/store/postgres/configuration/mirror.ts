@@ -96,6 +96,14 @@ export class Mirror implements Disposable {
     }
   }
 
+  /** Returns when each function was last changed, by its id. */
+  functionTimes(): Map<string, string> {
+    const rows = this.sqlite
+      .query<{ id: string; updated_at: string }, []>("select id, updated_at from functions")
+      .all();
+    return new Map(rows.map(({ id, updated_at }) => [id, updated_at]));
+  }
+
   /** Forgets all rows. */
   clear(): void {
     this.sqlite.run("pragma foreign_keys = off");

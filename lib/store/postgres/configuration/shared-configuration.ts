@@ -1,4 +1,5 @@
 import { AppError } from "../../../domain/errors.ts";
+import type { ChangedElsewhere } from "../../configuration.ts";
 import { MIGRATIONS } from "../../sqlite/migrations/migrations.ts";
 import type { Client, Statements, Transaction } from "../client/client.ts";
 import { isOwn } from "./mirrored-tables.ts";
@@ -27,11 +28,14 @@ interface Waiting extends Trial {
   readonly resolve: () => void;
 }
 
-/** The listeners to rows of other servers. */
-export interface Followers {
-  /** Called before any other code can look, with the names of the secrets among the rows; with none at the first read. */
-  readonly changed: (secrets: readonly string[]) => void;
+/** The rows that other servers have changed, by what depends on them. */
+interface ElsewhereRows extends ChangedElsewhere {
+  /** The names of secrets. */
+  readonly secrets: readonly string[];
 }
+
+/** Called before any other code can look; with no rows at the first read. */
+type Follower = (changed: ElsewhereRows) => void;
 
 /**
  * Changes the configuration that several servers share, one change at a time: it locks the state, brings the mirror up to
@@ -42,7 +46,7 @@ export class SharedConfiguration {
   readonly #client: Client;
   readonly #mirror: Mirror;
   readonly #owner: string;
-  readonly #followers: Followers;
+  readonly #follower: Follower;
   /** The version that the mirror has; -1 before the first read. */
   #version = -1;
   /** The schema of the rows when they were last locked. */
@@ -51,11 +55,11 @@ export class SharedConfiguration {
   /** Settles when the change that is under way has ended; one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(client: Client, mirror: Mirror, owner: string, followers: Followers) {
+  constructor(client: Client, mirror: Mirror, owner: string, follower: Follower) {
     this.#client = client;
     this.#mirror = mirror;
     this.#owner = owner;
-    this.#followers = followers;
+    this.#follower = follower;
   }
 
   /** Makes a change: changes of the same moment share a transaction, and each fails alone. `work` runs on the mirror, and must not await. */
@@ -196,7 +200,8 @@ export class SharedConfiguration {
     let rows = await this.#changedSince(statements, this.#version);
     const isFirst = this.#version < 0;
     if (rows.current === this.#version) return;
-    if (!isFirst && this.#version < rows.forgotten) {
+    const before = isFirst || this.#version >= rows.forgotten ? undefined : this.#mirror.functionTimes();
+    if (before !== undefined) {
       rows = await this.#changedSince(statements, -1);
       // If that fails halfway, the next look reads everything.
       this.#version = -1;
@@ -204,8 +209,10 @@ export class SharedConfiguration {
     }
     this.#mirror.apply(rows.changed);
     this.#version = rows.current;
-    const secrets = isFirst ? [] : rows.changed.flatMap(({ kind, id }) => (kind === "secrets" ? [id] : []));
-    this.#followers.changed(secrets);
+    const idsOf = (table: string) => rows.changed.flatMap(({ kind, id }) => (kind === table && !isFirst ? [id] : []));
+    // Of those that were read again, most are as they were.
+    const functions = before === undefined ? idsOf("functions") : differing(before, this.#mirror.functionTimes());
+    this.#follower({ secrets: idsOf("secrets"), functions, routes: idsOf("routes").length > 0 });
   }
 
   /** Reads the rows that have changed since a version, or all of them (-1). */
@@ -224,6 +231,11 @@ export class SharedConfiguration {
     const { current, forgotten } = first;
     return { current, forgotten, changed: rows.filter((row) => row.kind !== null) };
   }
+}
+
+/** Returns the keys with another value, or with one in one of the maps only. */
+function differing(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): string[] {
+  return [...new Set([...one.keys(), ...other.keys()])].filter((key) => one.get(key) !== other.get(key));
 }
 
 function isOlder(): AppError {

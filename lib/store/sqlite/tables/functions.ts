@@ -4,12 +4,12 @@ import { Function } from "../../../domain/functions/functions.ts";
 import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 import type { RenamedImage } from "../../../domain/images/pulled-images.ts";
 import type { Cache } from "../database/cache.ts";
-import type { Basis, FunctionStore } from "../../configuration.ts";
+import type { Basis, ChangedElsewhere, FunctionStore } from "../../configuration.ts";
 import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { pageOf, readAll, readPage, searchOf } from "../database/pages.ts";
+import { allOf, pageOf, readAll, readPage, searchOf } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -57,9 +57,13 @@ export class FunctionTable implements FunctionStore {
   readonly #isId: Statement<unknown>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
+  readonly #places: Statement<{ place: number }>;
+  readonly #rowsAt: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
   readonly #search: () => Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
+
+  readonly #followers: ((changed: ChangedElsewhere) => void)[] = [];
 
   constructor(database: Database, writer: ConfigurationWriter, versions: VersionTable) {
     const columns = FUNCTION_COLUMNS;
@@ -90,6 +94,9 @@ export class FunctionTable implements FunctionStore {
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
+    const all = allOf("functions", "*");
+    this.#places = database.prepare(all.places);
+    this.#rowsAt = database.prepare(all.rows);
     this.#page = database.prepare(pageOf("functions", "*"));
     this.#search = () => database.prepare(searchOf("functions", "*", ["name", "image", "id"]));
     this.#renameImage = database.prepare(
@@ -125,7 +132,7 @@ export class FunctionTable implements FunctionStore {
 
   /** Like `all`, but each record is as of its own moment. */
   readNow(): Promise<Function[]> {
-    return readAll<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), functionOf);
+    return readAll(this.#places.all(), (places) => this.#rowsAt.all({ places }), functionOf);
   }
 
   page(query: PageQuery): Promise<Page<Function>> {
@@ -139,6 +146,15 @@ export class FunctionTable implements FunctionStore {
 
   links(): ChainLink[] {
     return this.#links.all();
+  }
+
+  follow(run: (changed: ChangedElsewhere) => void): void {
+    this.#followers.push(run);
+  }
+
+  /** Passes on what another server has changed. */
+  changedElsewhere(changed: ChangedElsewhere): void {
+    for (const run of this.#followers) run(changed);
   }
 
   count(): number {

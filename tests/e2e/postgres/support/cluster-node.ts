@@ -66,20 +66,28 @@ export class ClusterNode implements AsyncDisposable {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
+  /** Starts another server on this engine. */
+  another(id: string, variables: Readonly<Record<string, string>>): Promise<SpawnedServer> {
+    return SpawnedServer.start({ ...this.#variables(id), ...variables });
+  }
+
   /** Returns nothing if it ends at once, as it does without a database. */
   async #tryStart(): Promise<SpawnedServer | undefined> {
     try {
-      return await SpawnedServer.start({
-        DATA_PATH: this.#directory,
-        DOCKER_HOST: this.engine.client.host,
-        DATABASE_URL: this.link.url(DATABASE),
-        SECRET_KEY,
-        SERVER_ID: this.id,
-        MAX_INSTANCES: "8",
-        WARM_MAX: "8",
-      });
+      return await SpawnedServer.start({ ...this.#variables(this.id), DATA_PATH: this.#directory });
     } catch {
       return undefined;
     }
+  }
+
+  #variables(id: string): Record<string, string> {
+    return {
+      DOCKER_HOST: this.engine.client.host,
+      DATABASE_URL: this.link.url(DATABASE),
+      SECRET_KEY,
+      SERVER_ID: id,
+      MAX_INSTANCES: "8",
+      WARM_MAX: "8",
+    };
   }
 }

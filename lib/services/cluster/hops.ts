@@ -1,0 +1,110 @@
+import type { Clock } from "../../clock.ts";
+import { codeOf, AppError, messageOf } from "../../domain/errors.ts";
+import { onAbort } from "../../domain/concurrency.ts";
+import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
+import type { Logger } from "../../log.ts";
+import type { Runner } from "../../runner/runner.ts";
+import type { Answer, Elsewhere, InvokeCall } from "../calls/invocations.ts";
+import { AnswerReader, encodeCall } from "./hop-message.ts";
+import { HOP_PATH, signHop } from "./hop-signature.ts";
+import { DIRECT, type Peer, type Peers } from "./peers.ts";
+
+/** The time in which a server must have taken an instance for a call that is passed on to it, or refused it, in milliseconds. */
+const ACCEPT_MS = 2_000;
+/** The time that a server has besides the function's own to send the answer, in milliseconds. */
+const ANSWER_MS = 10_000;
+
+/** The header of an answer with the number of places that are left. */
+export const PLACES_HEADER = "X-Slipway-Places";
+
+interface HopsDeps {
+  readonly runner: Pick<Runner, "hasPlace" | "versionKey">;
+  readonly peers: Peers;
+  readonly key: Uint8Array;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Passes a call that finds no ready instance here on to a server that has reported one: once, and never a call that was passed on
+ * itself. If that server refuses it before any of it has reached a function, it is made here.
+ */
+export class Hops implements Elsewhere {
+  readonly #deps: HopsDeps;
+
+  constructor(deps: HopsDeps) {
+    this.#deps = deps;
+  }
+
+  invoke(call: InvokeCall): Promise<Answer | undefined> | undefined {
+    const { body, upgrade } = call.request;
+    // A body that still arrives can be sent once only, and the other server may refuse it.
+    if (call.ready_only === true || !(body instanceof Uint8Array) || upgrade === true) return undefined;
+    const { runner, peers } = this.#deps;
+    const fn = call.target.function;
+    if (runner.hasPlace(fn)) return undefined;
+    const key = runner.versionKey(fn);
+    const peer = peers.choose(key);
+    return peer && this.#forward(call, body, peer, key);
+  }
+
+  async #forward(call: InvokeCall, body: Uint8Array, peer: Peer, key: string): Promise<Answer | undefined> {
+    const { peers, clock, log } = this.#deps;
+    const abort = new AbortController();
+    const stop = onAbort(call.signal, () => abort.abort(call.signal.reason));
+    const late = (ms: number) => clock.after(ms, () => abort.abort(new Error("It has not answered in time")));
+    let cancelTimer = late(ACCEPT_MS);
+    try {
+      const response = await this.#send(call, body, peer, abort.signal);
+      cancelTimer();
+      peers.note(peer, key, Number(response.headers.get(PLACES_HEADER) ?? 0));
+      if (response.status !== 200 || response.body === null) {
+        await response.arrayBuffer();
+        log.debug("another server has refused a call", {
+          request_id: call.id,
+          server: peer.id,
+          status: response.status,
+        });
+        return undefined;
+      }
+      log.debug("call passed on", { request_id: call.id, server: peer.id });
+      cancelTimer = late(call.target.function.timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS + ANSWER_MS);
+      return await new AnswerReader(response.body).answer();
+    } catch (error) {
+      // Its client has gone: the call ends here, and there.
+      if (call.signal.aborted) return undefined;
+      peers.doubt(peer);
+      const isRefused = codeOf(error) === "ConnectionRefused";
+      log.warn("another server does not answer", { request_id: call.id, server: peer.id, problem: messageOf(error) });
+      if (isRefused) return undefined;
+      throw new AppError(
+        "instance_lost",
+        "The call was passed on to another server, which was lost before its answer came: the function may have run",
+        { cause: error },
+      );
+    } finally {
+      cancelTimer();
+      stop();
+    }
+  }
+
+  #send(call: InvokeCall, body: Uint8Array, peer: Peer, signal: AbortSignal): Promise<Response> {
+    const { id, target, request, collect = false } = call;
+    const { body: _body, ...head } = request;
+    const { id: function_id, version, updated_at } = target.function;
+    const { route_id, key_id } = target;
+    const { key, version: slipway, clock } = this.#deps;
+    const of = { function_id, version, updated_at, route_id, key_id };
+    const message = encodeCall({ slipway, id, ...of, collect, request: head }, body);
+    return fetch(`${peer.url}${HOP_PATH}`, {
+      method: "POST",
+      body: message,
+      headers: { ...signHop(key, peer, message, clock.now()), "Content-Type": "application/octet-stream" },
+      signal,
+      // The call has limits of its own.
+      timeout: false,
+      ...DIRECT,
+    } satisfies BunFetchRequestInit);
+  }
+}

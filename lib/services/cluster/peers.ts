@@ -1,0 +1,93 @@
+import type { Clock } from "../../clock.ts";
+import type { Member } from "../../store/members.ts";
+import type { Members } from "./members.ts";
+
+/** The time after which a server that did not answer is asked whether it does again, in milliseconds. */
+const REST_MS = 10_000;
+/** The time that it has to answer then, in milliseconds. */
+const PROBE_MS = 1_000;
+
+/** Another server that can be passed calls on to. */
+export type Peer = Member & { readonly url: string };
+
+interface PeersDeps {
+  readonly members: Pick<Members, "others">;
+  /** The version of Slipway: servers of another one do not understand this one's calls. */
+  readonly version: string;
+  readonly clock: Pick<Clock, "monotonic">;
+}
+
+/** Chooses the server that a call is passed on to: the one with the most places for it, as far as is known. */
+export class Peers {
+  readonly #deps: PeersDeps;
+  /** The places that a report of a server leaves: each call takes one, and each answer says how many there are. */
+  readonly #left = new WeakMap<Member, Map<string, number>>();
+  /** Servers that did not answer, by address, and when they may be asked whether they do again. */
+  readonly #silent = new Map<string, number>();
+
+  constructor(deps: PeersDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns a server with a place for a call, and takes that place; undefined if there is none. `key` is the function's version. */
+  choose(key: string): Peer | undefined {
+    let best: Peer | undefined;
+    let most = 0;
+    for (const member of this.#deps.members.others) {
+      if (!isPeer(member) || member.version !== this.#deps.version) continue;
+      const places = this.#placesOf(member, key);
+      if (places <= most || !this.#answers(member)) continue;
+      best = member;
+      most = places;
+    }
+    if (best !== undefined) this.note(best, key, most - 1);
+    return best;
+  }
+
+  /** Notes how many places a server has. */
+  note(peer: Peer, key: string, places: number): void {
+    const left = this.#left.get(peer);
+    if (left === undefined) this.#left.set(peer, new Map([[key, places]]));
+    else left.set(key, places);
+  }
+
+  /** Notes that a server did not answer: it gets no calls until it answers again. */
+  doubt({ url }: Peer): void {
+    this.#silent.set(url, this.#deps.clock.monotonic() + REST_MS);
+  }
+
+  #placesOf(member: Member, key: string): number {
+    return this.#left.get(member)?.get(key) ?? member.places[key] ?? 0;
+  }
+
+  #answers({ url }: Peer): boolean {
+    const until = this.#silent.get(url);
+    if (until === undefined) return true;
+    const now = this.#deps.clock.monotonic();
+    if (now >= until) {
+      this.#silent.set(url, now + REST_MS);
+      void this.#probe(url);
+    }
+    return false;
+  }
+
+  async #probe(url: string): Promise<void> {
+    try {
+      const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(PROBE_MS), ...DIRECT });
+      await response.arrayBuffer();
+      if (response.ok) this.#silent.delete(url);
+    } catch {
+      // It still does not answer.
+    }
+  }
+}
+
+/**
+ * The settings of a request to another server. It has a connection of its own: on one that was used before, nobody knows whether a
+ * request that fails has arrived.
+ */
+export const DIRECT = { keepalive: false, redirect: "manual", proxy: "" } as const;
+
+function isPeer(member: Member): member is Peer {
+  return member.url !== null;
+}

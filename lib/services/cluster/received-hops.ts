@@ -1,0 +1,63 @@
+import { AppError } from "../../domain/errors.ts";
+import type { Runner } from "../../runner/runner.ts";
+import type { Answer, InvocationService } from "../calls/invocations.ts";
+import type { FunctionService } from "../functions/functions.ts";
+import { decodeCall, type HopCall } from "./hop-message.ts";
+import type { HopCheck } from "./hop-signature.ts";
+
+interface ReceivedHopsDeps {
+  readonly check: HopCheck;
+  readonly functions: Pick<FunctionService, "get" | "at">;
+  readonly invocations: Pick<InvocationService, "invoke">;
+  readonly runner: Pick<Runner, "places" | "versionKey">;
+  readonly version: string;
+}
+
+/** A call of another server that has its instance. */
+export interface AcceptedHop {
+  readonly answering: Promise<Answer>;
+  /** The calls of this function that could be taken at once besides. */
+  readonly places: number;
+}
+
+/** Runs the calls that other servers pass on, if there is an instance ready for them. */
+export class ReceivedHops {
+  readonly #deps: ReceivedHopsDeps;
+
+  constructor(deps: ReceivedHopsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Throws `unauthorized` for a request that no other server has sent; returns the check of its body. */
+  check(request: Request): (body: Uint8Array) => void {
+    return this.#deps.check.check(request);
+  }
+
+  /** Settles when a call has its instance. Throws if it cannot have one at once: then nothing of it is left here. */
+  async run(message: Uint8Array, signal: AbortSignal): Promise<AcceptedHop> {
+    const { call, body } = decodeCall(message);
+    const { functions, invocations, runner } = this.#deps;
+    const { id, route_id, key_id, collect, request } = call;
+    const current = functions.get(call.function_id);
+    const fn = functions.at(current, call.version);
+    if (call.slipway !== this.#deps.version || fn?.updated_at !== call.updated_at) throw notKnown(call);
+    const started = Promise.withResolvers<void>();
+    const answering = invocations.invoke({
+      id,
+      target: { function: fn, route_id, key_id },
+      request: { ...request, body },
+      signal,
+      ready_only: true,
+      onStart: started.resolve,
+      ...(collect && { collect }),
+    });
+    await Promise.race([started.promise, answering]);
+    return { answering, places: runner.places[runner.versionKey(fn)] ?? 0 };
+  }
+}
+
+/** Servers see a change one after the other. */
+function notKnown({ function_id, version }: HopCall): AppError {
+  const message = `Version ${version} of the function ${function_id} is another one here: the server that has passed the call on makes it itself`;
+  return new AppError("conflict", message);
+}

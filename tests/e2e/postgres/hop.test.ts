@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import type { Function, FunctionPools } from "../../../lib/domain/functions/functions.ts";
+import type { SystemState } from "../../../lib/domain/system/system.ts";
+import { encodeCall } from "../../../lib/services/cluster/hop-message.ts";
+import { HOP_PATH, signHop } from "../../../lib/services/cluster/hop-signature.ts";
+import { Vault } from "../../../lib/services/secrets/vault.ts";
+import { Client } from "../../../lib/store/postgres/client/client.ts";
+import { VERSION } from "../../../lib/version.ts";
+import { fixture } from "../../support/images.ts";
+import { eventually, expectWithin } from "../../support/pace.ts";
+import type { SpawnedServer } from "../../support/spawned-server.ts";
+import { type Cluster, startCluster } from "./cluster.ts";
+
+const LONG_MS = 60_000;
+/** The instances that are ready at B, which has room for no others; none is ready at A, whose calls start their own if they must. */
+const READY = 3;
+
+let cluster: Cluster;
+let a: SpawnedServer;
+let b: SpawnedServer;
+
+beforeAll(async () => {
+  cluster = await startCluster();
+  [a, b] = await Promise.all([
+    cluster.start("a", { LOG_LEVEL: "debug" }),
+    cluster.start("b", { WARM_MAX: String(READY), MAX_INSTANCES: String(READY), LOG_LEVEL: "debug" }),
+  ]);
+});
+afterAll(async () => {
+  await a[Symbol.asyncDispose]();
+  await b[Symbol.asyncDispose]();
+  await cluster[Symbol.asyncDispose]();
+});
+
+async function dataOf<T>({ url }: SpawnedServer, path: string): Promise<T> {
+  const { data } = (await (await fetch(`${url}${path}`)).json()) as { data: T }; // an envelope
+  return data;
+}
+
+/** Waits until all instances of a function are ready at B, and A has heard of it. */
+async function untilKnown({ id }: Function): Promise<void> {
+  const ready = async () => (await dataOf<FunctionPools>(b, `/v1/functions/${id}`)).pool.ready === READY;
+  expect(await eventually(ready, LONG_MS)).toBe(true);
+  // Each reports itself, and reads what the others have reported.
+  await dataOf(b, "/v1/system");
+  const { servers } = await dataOf<SystemState>(a, "/v1/system");
+  expect(servers).toMatchObject([{ id: "a" }, { id: "b", ready: READY, living: true }]);
+}
+
+/** A function whose instances are ready at B. It is deleted at the end of a test. */
+async function readyFunction(settings: Partial<Function> = {}) {
+  const fn = await b.createFunction(await fixture("chaos"), { warm_min: READY, timeout_ms: 20_000, ...settings });
+  await untilKnown(fn);
+  return { fn, [Symbol.asyncDispose]: () => a.deleteFunction(fn.id) };
+}
+
+async function records({ id }: Function, count: number): Promise<Invocation[]> {
+  const list = async () =>
+    (await dataOf<{ invocations: Invocation[] }>(a, `/v1/invocations?function_id=${id}&limit=100`)).invocations;
+  // The other server writes them within 100 ms.
+  const areThere = async () => (await list()).filter(({ finished_at }) => finished_at !== null).length >= count;
+  expect(await eventually(areThere, LONG_MS)).toBe(true);
+  return list();
+}
+
+const passedOn = ({ log }: SpawnedServer) => log.filter(({ event }) => event === "call passed on").length;
+
+test("a call that finds no ready instance is answered once by the server that has one, which may refuse it", async () => {
+  await using ready = await readyFunction();
+  const { fn } = ready;
+  const times: number[] = [];
+  for (let call = 0; call < READY; call++) {
+    const began = performance.now();
+    const answer = await a.invoke(fn, { do: "echo", call });
+    times.push(performance.now() - began);
+    expect([answer.status, await answer.json()]).toEqual([200, { do: "echo", call }]);
+    // A would have started one.
+    expect(answer.headers.get("server-timing")).toContain("desc=warm");
+    await untilKnown(fn);
+  }
+  await expectWithin(Math.min(...times), 20);
+  expect(passedOn(a)).toBe(READY);
+  const made = await records(fn, READY);
+  expect(made.map(({ status, start }) => [status, start])).toEqual(
+    Array.from({ length: READY }, () => ["succeeded", "warm"]),
+  );
+
+  // B is full now, which A has not heard: it is asked, refuses, asks nobody itself, and the call starts an instance here.
+  const leave = new AbortController();
+  const busy = Array.from({ length: READY }, () =>
+    b.invoke(fn, { do: "sleep" }, { signal: leave.signal }).catch(() => undefined),
+  );
+  const isFull = async () =>
+    (await dataOf<{ pool: { busy: number } }>(b, `/v1/functions/${fn.id}`)).pool.busy === READY;
+  expect(await eventually(isFull, LONG_MS)).toBe(true);
+  const answer = await a.invoke(fn, { do: "echo" });
+  expect([answer.status, answer.headers.get("server-timing")]).toEqual([200, expect.stringContaining("desc=cold")]);
+  expect([passedOn(a), passedOn(b)]).toEqual([READY, 0]);
+  leave.abort();
+  await Promise.all(busy);
+  expect(await records(fn, 2 * READY + 1)).toHaveLength(2 * READY + 1);
+});
+
+test("an answer that streams passes as it comes, and a client that leaves ends its call at the other server", async () => {
+  const script = "echo begin; sleep 1; head -c 200000 /dev/zero";
+  await using streaming = await readyFunction({ contract: "stdio", stream: true, entrypoint: ["sh", "-c", script] });
+  const { fn } = streaming;
+  const answer = await a.invoke(fn, {});
+  const reader = answer.body?.getReader();
+  const first = await reader?.read();
+  expect(Buffer.from(first?.value ?? []).toString()).toBe("begin\n");
+  let bytes = 0;
+  for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read())
+    bytes += piece.value.length;
+  expect(bytes).toBe(200_000);
+  const leave = new AbortController();
+  const left = await a.invoke(fn, {}, { signal: leave.signal });
+  await left.body?.getReader().read();
+  leave.abort();
+  const ended = await records(fn, 2);
+  expect(ended.map(({ status, start }) => [status, start])).toEqual([
+    ["cancelled", "warm"],
+    ["succeeded", "warm"],
+  ]);
+});
+
+test("a call that was forged, comes again, or was for another process is refused", async () => {
+  await using ready = await readyFunction();
+  const { fn } = ready;
+  const key = new Vault(cluster.key).keyFor("calls passed on to other servers");
+  await using client = new Client(cluster.postgres.url("slipway"), { connections: 1 });
+  const row = await client.get<{ epoch: string; now: number }>(
+    "select epoch, (extract(epoch from clock_timestamp()) * 1000)::double precision as now from servers where id = 'b'",
+  );
+  const { epoch = "", now = 0 } = row ?? {};
+  const via = { path: "/", path_rest: null, route: null, query: {}, query_string: "", client_address: null };
+  const request = { method: "POST", url: "/", headers: {}, via };
+  const { id: function_id, version, updated_at } = fn;
+  const call = {
+    slipway: VERSION,
+    id: crypto.randomUUID(),
+    function_id,
+    version,
+    updated_at,
+    route_id: null,
+    key_id: null,
+  };
+  const message = encodeCall({ ...call, collect: false, request }, Buffer.from("{}"));
+  const send = async (headers: Record<string, string>, body: Uint8Array<ArrayBuffer> = message) => {
+    const answer = await fetch(`${b.url}${HOP_PATH}`, { method: "POST", body, headers });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  const to = { id: "b", epoch };
+  const sign = (given = to, at = now, by = key) => signHop(by, given, message, Math.round(at));
+  expect(await send({})).toBe(401);
+  expect(await send(sign(to, now, crypto.getRandomValues(new Uint8Array(32))))).toBe(401);
+  expect(await send(sign({ id: "a", epoch }))).toBe(401);
+  expect(await send(sign({ id: "b", epoch: "another" }))).toBe(401);
+  expect(await send(sign(to, now - 60_000))).toBe(401);
+  expect(await send(sign(), encodeCall({ ...call, collect: false, request }, Buffer.from("{} ")))).toBe(401);
+  const right = sign();
+  expect(await send(right)).toBe(200);
+  expect(await send(right)).toBe(401);
+  expect(await records(fn, 1)).toHaveLength(1);
+});
+
+test("a call whose server is lost has run at most once, and has one record", async () => {
+  await using ready = await readyFunction();
+  const { fn } = ready;
+  const before = passedOn(a);
+  const answering = a.invoke(fn, { do: "sleep" });
+  expect(await eventually(() => passedOn(a) > before, LONG_MS)).toBe(true);
+  b.kill("SIGKILL");
+  const answer = await answering;
+  expect([answer.status, await answer.json()]).toMatchObject([502, { reason: "instance_lost" }]);
+  expect(await records(fn, 1)).toMatchObject([{ status: "failed", reason: "instance_lost" }]);
+  // Nobody asks it again.
+  expect((await a.invoke(fn, { do: "echo" })).status).toBe(200);
+});
