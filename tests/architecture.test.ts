@@ -192,6 +192,17 @@ describe("imports", () => {
     expect(users).toEqual(["lib/store/postgres/client/client.ts"]);
   });
 
+  test("of OpenTelemetry are only in a file that is loaded for an endpoint", async () => {
+    const users = imports.filter(({ target, typeOnly }) => target.startsWith("@opentelemetry/") && !typeOnly);
+    const [only = "", ...others] = new Set(users.map(({ file }) => file));
+    expect([only, others]).toEqual(["lib/services/tracing/otlp.ts", []]);
+    const loaders = inside.filter(({ target, typeOnly }) => target === only && !typeOnly).map(({ file }) => file);
+    expect(loaders).toEqual(["lib/services/tracing/start.ts"]);
+    const text = await Bun.file(join(ROOT, "lib/services/tracing/start.ts")).text();
+    const kinds = transpilers.ts.scanImports(text).filter(({ path }) => path === "./otlp.ts");
+    expect(kinds.map(({ kind }) => kind)).toEqual(["dynamic-import"]);
+  });
+
   test("of lib/server and lib/cli are only in index.ts, and of index.ts nowhere", () => {
     const wrong = inside.filter(({ file, target }) => {
       const folder = /^lib\/(server|cli)\//.exec(target)?.[0] ?? (target === "index.ts" ? "index.ts" : undefined);

@@ -27,6 +27,7 @@ const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/e2e/faults/callers.test.ts",
   "tests/e2e/http/boots.test.ts",
   "tests/e2e/faults/engine-requests.test.ts",
+  "tests/e2e/functions/foreign-files.test.ts",
   "tests/e2e/functions/manifest.test.ts",
   "tests/e2e/functions/settings.test.ts",
   "tests/e2e/packaging/container.test.ts",

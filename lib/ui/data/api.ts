@@ -39,7 +39,9 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
     return await fetch(path, { ...init, credentials: "same-origin", headers: { ...PAGE_HEADER, ...headersOf(init) } });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError("The server does not answer. It may be stopping or starting again; this page keeps trying.", {
+    const isRead = (init.method ?? "GET") === "GET";
+    const remedy = isRead ? "; this page keeps trying." : ": try again in a moment.";
+    throw new ApiError(`The server does not answer. It may be stopping or starting again${remedy}`, {
       status: 0,
       reason: "unreachable",
     });

@@ -80,6 +80,11 @@ export const ROWS = {
     goal: 3,
     stretch: null,
   },
+  lambdaReusedReuse: {
+    metric: "the same, in an instance that is kept / reuse call of the contract `files`",
+    goal: null,
+    stretch: null,
+  },
   bootedIdle: { metric: "processor time of a booted server that waits, of 10", goal: 0.1, stretch: null },
   streamFrom: {
     metric: "one stream from a server / the same by its address, Express on Node",

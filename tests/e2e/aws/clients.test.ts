@@ -60,6 +60,12 @@ async function run(command: readonly string[], stdin: Blob | "ignore" = "ignore"
   return stdout;
 }
 
+/** Runs a script of this folder with Debian's Python, and returns the JSON that it prints. */
+async function runPython(name: string, ...args: readonly string[]): Promise<unknown> {
+  const script = await Bun.file(join(import.meta.dir, name)).text();
+  return JSON.parse(await run(["/usr/bin/python3", "-", ...args], new Blob([script])));
+}
+
 async function runsOf(name: string): Promise<Invocation[]> {
   const page = await server.api<InvocationPage>("GET", `/v1/invocations?function_id=${name}`);
   return page.body.data.invocations;
@@ -87,9 +93,7 @@ describe("the AWS CLI", () => {
 describe("boto3", () => {
   test("makes, changes, calls, lists and deletes functions, with waiters and pages", async () => {
     await program("slow-boto3", SLOW, { timeout_ms: 60_000 });
-    const script = Bun.file(join(import.meta.dir, "client.py"));
-    const command = ["/usr/bin/python3", "-", server.url, image, "slow-boto3", String(PATIENCE_S)];
-    const printed: unknown = JSON.parse(await run(command, new Blob([await script.text()])));
+    const printed = await runPython("client.py", server.url, image, "slow-boto3", String(PATIENCE_S));
     expect(printed).toMatchObject({
       created: ["made", "1", "Active"],
       names: expect.arrayContaining(["slow-boto3", "made"]),
@@ -106,6 +110,32 @@ describe("boto3", () => {
     const { thrown } = printed as { thrown: { id: string } }; // as above
     expect(await server.invocation(thrown.id)).toMatchObject({ status: "failed", exit_code: 3, attempts: 1 });
     await expectOneRun("slow-boto3");
+  });
+
+  test("has a parser of event streams that reads those of this server", async () => {
+    await program("pieces", "cat >/dev/null; echo seen >&2; printf one; sleep 0.2; printf two; exit 4", {
+      stream: true,
+    });
+    const { status, type, events } = (await runPython("event_stream.py", server.url, "pieces")) as {
+      status: number;
+      type: string;
+      events: { headers: object; payload: string }[];
+    }; // as the script has it
+    expect([status, type]).toEqual([200, "application/vnd.amazon.eventstream"]);
+    const chunk = {
+      ":message-type": "event",
+      ":event-type": "PayloadChunk",
+      ":content-type": "application/octet-stream",
+    };
+    expect(events.slice(0, -1).map(({ headers }) => headers)).toEqual([chunk, chunk]);
+    expect(events.slice(0, -1).map(({ payload }) => payload)).toEqual(["one", "two"]);
+    const last = events.at(-1);
+    expect(last?.headers).toEqual({ ...chunk, ":event-type": "InvokeComplete", ":content-type": "application/json" });
+    expect(JSON.parse(last?.payload ?? "")).toEqual({
+      ErrorCode: "Runtime.ExitError",
+      ErrorDetails: expect.stringContaining("exit status 4"),
+      LogResult: btoa("seen\n"),
+    });
   });
 });
 

@@ -11,7 +11,7 @@ import { SLIPWAY } from "../../support/program.ts";
 import { TestServer } from "../../support/server.ts";
 import { containersBecome, environmentOf, isWarm, pool, warmServer } from "../pool/pools.ts";
 
-const LONG_MS = 60_000;
+const LONG_MS = 240_000;
 
 let image: string;
 let other: string;

@@ -8,7 +8,7 @@ import { containersBecome } from "../pool/pools.ts";
  * A runtime whose events say what it does: it answers with the event, its variables and the headers of the event, fails, exits, sleeps,
  * takes memory or streams. The variable `INIT` has it fail before it asks for its first call.
  */
-const RUNTIME = `
+export const RUNTIME = `
 const api = "http://" + process.env.AWS_LAMBDA_RUNTIME_API + "/2018-06-01/runtime/";
 const post = (path, body, headers = {}) => fetch(api + path, { method: "POST", body, headers });
 console.log("starting");

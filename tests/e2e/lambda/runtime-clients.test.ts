@@ -1,17 +1,26 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
 import { register } from "./lambda-function.ts";
 
+/** The volume in which each of eight calls leaves a file, and waits until all have. */
+const MEETING = "slipway-test-meeting";
+
 let server: TestServer;
+let engine: Engine;
 let image: string;
 
 beforeAll(async () => {
+  engine = await acquireEngine();
   server = await TestServer.start({ WARM_MAX: "0" });
   image = await fixture("lambda");
 });
-afterAll(() => server[Symbol.asyncDispose]());
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await engine.docker("volume", "rm", "--force", MEETING);
+});
 
 /** The settings of the image as it is, with AWS's own client for Node.js; one instance serves the calls of a test. */
 function node(settings: object = {}) {
@@ -107,8 +116,16 @@ test("an answer streams: its head and first piece are there before the end", asy
   await reader?.cancel();
 });
 
-test("a runtime in sh with curl, of which eight calls at once are eight processes", async () => {
-  await using fn = await register(server, { image, entrypoint: ["/opt/bootstrap"], command: ["my.handler"] });
+test("a runtime in sh with curl, of which eight calls at once are eight processes that run at the same moment", async () => {
+  await using fn = await register(server, {
+    image,
+    entrypoint: ["/opt/bootstrap"],
+    command: ["my.handler"],
+    environment: { MEET: "/meet", MANY: "8" },
+    volumes: [{ name: MEETING, path: "/meet", read_only: false }],
+    timeout_ms: 120_000,
+    probe: false,
+  });
   const hosts = await Promise.all(
     Array.from({ length: 8 }, async (_, n) => {
       const response = await server.invoke(fn, { n });

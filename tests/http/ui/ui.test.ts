@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { bundleFrontEnd } from "../../../.ci/front-end.ts";
 import { TestServer } from "../../support/server.ts";
 import { expectError } from "../support/replies.ts";
 
@@ -76,6 +77,17 @@ describe("GET /ui", () => {
       expect((await fetch(server.url + file, { headers: known })).status).toBe(304);
     }
     expectError(await server.api("GET", "/ui/assets/main-0.js"), { status: 404, reason: "not_found" });
+  });
+
+  test("takes a tenth of a MiB of the binary, without the schemas of which its forms are made", async () => {
+    const { bundles } = await bundleFrontEnd();
+    // As the binary has them.
+    const sizes = [...bundles.values()].map((bundle) => Bun.zstdCompressSync(bundle, { level: 22 }).length);
+    expect(sizes).toHaveLength(2);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(1024 ** 2 / 10);
+    const script = [...bundles.values()].map((bundle) => Buffer.from(bundle).toString()).join("");
+    expect(script).toContain("memory_bytes");
+    expect(script).not.toContain("TypeBox");
   });
 
   test("is not on the public listener", async () => {

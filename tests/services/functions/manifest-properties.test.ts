@@ -11,7 +11,7 @@ import { anySettings } from "../../support/any-settings.ts";
 import { type FakeEngine, manifestServices } from "../support/fake-engine.ts";
 
 const PLAIN = { dry_run: false, prune: false, pull: false };
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 240_000;
 
 /** Images, and what their labels say. */
 const IMAGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {

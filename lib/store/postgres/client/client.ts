@@ -195,14 +195,15 @@ export class Client implements Statements, AsyncDisposable {
   async #look(statement: Unanswered): Promise<void> {
     const { client, left } = statement;
     if (left === 0) {
-      this.#giveUp(client);
       statement.reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
+      this.#giveUp(client);
     } else if (await this.#pulse.isThere()) {
       if (this.#unanswered.has(statement)) this.#watch(statement);
     } else if (this.#unanswered.has(statement)) {
-      this.#giveUp(client);
+      // Before they are cut, after which they would be tried again.
       const silent = new DeadlineError("The database does not answer");
       for (const other of this.#unanswered) if (other.client === client) other.reject(silent);
+      this.#giveUp(client);
     }
   }
 

@@ -1,5 +1,5 @@
 import { Slices } from "../../../domain/concurrency.ts";
-import { type Page, type PageQuery, type Position, START } from "../../../domain/functions/pages.ts";
+import type { Page, PageQuery, Position } from "../../../domain/functions/pages.ts";
 
 /** Returns the statement of a page of a table, oldest first: `$count` rows after `$created_at` and `$place`. */
 export function pageOf(table: string, columns: string): string {
@@ -48,12 +48,36 @@ export async function readPage<R extends Position, T>(
   }
 }
 
-/** Reads all rows in slices. */
-export async function readAll<R extends Position, T>(
-  read: ReadRows<R>,
-  recordOf: (row: Omit<R, "place">) => T,
+/** The statements that read a whole table, oldest first. */
+interface AllOf {
+  /** The places of all rows. */
+  readonly places: string;
+  /** The rows at `$places`, which is a list in JSON. */
+  readonly rows: string;
+}
+
+/** Returns the statements for all rows of a table. Reading page after page would look through the whole table for each. */
+export function allOf(table: string, columns: string): AllOf {
+  return {
+    places: `select rowid as place from ${table} order by created_at, rowid`,
+    rows: `select ${columns} from ${table} where rowid in (select value from json_each($places)) order by created_at, rowid`,
+  };
+}
+
+/** Reads all rows in slices: each as it is when its turn comes, and none that was added meanwhile. */
+export async function readAll<R, T>(
+  places: readonly Pick<Position, "place">[],
+  read: (places: string) => readonly R[],
+  recordOf: (row: R) => T,
 ): Promise<T[]> {
-  return (await readPage(read, { after: START, limit: Infinity }, recordOf)).records;
+  const slices = new Slices();
+  const records: T[] = [];
+  for (let from = 0; from < places.length; from += ROWS) {
+    if (slices.over) await slices.next();
+    const next = places.slice(from, from + ROWS).map(({ place }) => place);
+    for (const row of read(JSON.stringify(next))) records.push(recordOf(row));
+  }
+  return records;
 }
 
 function positionOf({ created_at, place }: Position): Position {

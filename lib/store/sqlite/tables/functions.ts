@@ -9,7 +9,7 @@ import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Bindings, Database, Statement } from "../database/database.ts";
 import { PendingWrites } from "../database/pending-writes.ts";
-import { pageOf, readAll, readPage, searchOf } from "../database/pages.ts";
+import { allOf, pageOf, readAll, readPage, searchOf } from "../database/pages.ts";
 import { violates } from "../errors.ts";
 import { deepFreeze, fromJson, fromNullableJson } from "../database/json.ts";
 import type { VersionTable } from "./versions.ts";
@@ -57,6 +57,8 @@ export class FunctionTable implements FunctionStore {
   readonly #isId: Statement<unknown>;
   readonly #find: Statement<FunctionRow>;
   readonly #list: Statement<FunctionRow>;
+  readonly #places: Statement<{ place: number }>;
+  readonly #rowsAt: Statement<FunctionRow>;
   readonly #page: Statement<FunctionRow & Position>;
   readonly #search: () => Statement<FunctionRow & Position>;
   readonly #renameImage: Statement<{ id: string }>;
@@ -92,6 +94,9 @@ export class FunctionTable implements FunctionStore {
       "select * from functions where id = $key or name = $key order by id = $key desc limit 1",
     );
     this.#list = database.prepare("select * from functions order by created_at, rowid");
+    const all = allOf("functions", "*");
+    this.#places = database.prepare(all.places);
+    this.#rowsAt = database.prepare(all.rows);
     this.#page = database.prepare(pageOf("functions", "*"));
     this.#search = () => database.prepare(searchOf("functions", "*", ["name", "image", "id"]));
     this.#renameImage = database.prepare(
@@ -127,7 +132,7 @@ export class FunctionTable implements FunctionStore {
 
   /** Like `all`, but each record is as of its own moment. */
   readNow(): Promise<Function[]> {
-    return readAll<FunctionRow & Position, Function>((place) => this.#page.all({ ...place }), functionOf);
+    return readAll(this.#places.all(), (places) => this.#rowsAt.all({ places }), functionOf);
   }
 
   page(query: PageQuery): Promise<Page<Function>> {

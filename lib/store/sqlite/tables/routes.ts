@@ -12,7 +12,7 @@ import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Cache } from "../database/cache.ts";
 import type { Database, Statement } from "../database/database.ts";
 import { violates } from "../errors.ts";
-import { pageOf, readAll, readPage } from "../database/pages.ts";
+import { allOf, pageOf, readAll, readPage } from "../database/pages.ts";
 import type { FunctionTable } from "./functions.ts";
 import type { VersionTable } from "./versions.ts";
 import { deepFreeze, fromJson, fromNullableJson, toNullableJson } from "../database/json.ts";
@@ -50,6 +50,8 @@ export class RouteTable implements RouteStore {
   readonly #get: Statement<RouteRow>;
   readonly #getByPath: Statement<RouteRow>;
   readonly #list: Statement<RouteRow>;
+  readonly #places: Statement<{ place: number }>;
+  readonly #rowsAt: Statement<RouteRow>;
   readonly #page: Statement<RouteRow & Position>;
   readonly #allPaths: Statement<{ path: string }>;
   readonly #allHosts: Statement<{ host: string; route_id: string }>;
@@ -80,6 +82,9 @@ export class RouteTable implements RouteStore {
     this.#get = database.prepare(`select ${COLUMNS.join()} from routes where id = $id`);
     this.#getByPath = database.prepare(`select ${COLUMNS.join()} from routes where path = $path`);
     this.#list = database.prepare(`select ${COLUMNS.join()} from routes order by created_at, rowid`);
+    const all = allOf("routes", COLUMNS.join());
+    this.#places = database.prepare(all.places);
+    this.#rowsAt = database.prepare(all.rows);
     this.#page = database.prepare(pageOf("routes", COLUMNS.join()));
     this.#allPaths = database.prepare("select path from routes where hosts = '[]'");
     this.#allHosts = database.prepare("select host, route_id from route_hosts");
@@ -138,7 +143,8 @@ export class RouteTable implements RouteStore {
   async readNow(functions: readonly Function[]): Promise<Route[]> {
     const byId = new Map(functions.map((record) => [record.id, record]));
     const found = await readAll(
-      (place) => this.#page.all({ ...place }),
+      this.#places.all(),
+      (places) => this.#rowsAt.all({ places }),
       (row) => {
         const fn = byId.get(row.function_id);
         return fn && routeOf(row, fn);

@@ -1,4 +1,7 @@
+import { Link } from "wouter-preact";
 import type { FunctionWithPool } from "../../../domain/functions/functions.ts";
+import { functionPath } from "../../data/functions.ts";
+import { useRights } from "../../data/session.ts";
 import { Facts } from "../../parts/facts.tsx";
 import { Section } from "../../parts/page.tsx";
 import { Setting } from "./setting.tsx";
@@ -13,13 +16,15 @@ export function Settings({ fn }: { readonly fn: FunctionWithPool }) {
     .map(([name, value]) => [name, <Setting key={name} name={name} value={value} />, isLong(value)] as const)
     // Long ones have lines of their own, below the others.
     .toSorted(([, , a], [, , b]) => Number(a) - Number(b));
+  const { deploy } = useRights();
   const variables = Object.entries(fn.environment);
   return (
     <>
       <Section title="Settings">
         <p class="quiet">
-          <a href="/docs/settings">The manual</a> says what each means. Change them with <code>slipway</code>, PATCH
-          /v1/functions/{fn.name ?? fn.id}, or a manifest.
+          <a href="/docs/settings">The manual</a> says what each means. Change them{" "}
+          {deploy ? <Link href={functionPath(fn.name ?? fn.id, "change")}>with a form</Link> : "with a form"},{" "}
+          <code>slipway</code>, PATCH /v1/functions/{fn.name ?? fn.id}, or a manifest.
         </p>
         <Facts facts={facts} />
       </Section>

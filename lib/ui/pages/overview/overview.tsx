@@ -29,6 +29,7 @@ export function OverviewPage() {
 }
 
 function Failures() {
+  const { deploy } = useRights();
   const { data, error } = useData<InvocationPage>(withQuery("/v1/invocations", { limit: 10 }), RECENT_MS);
   return (
     <Section title="Latest invocations" actions={<Link href="/invocations">All invocations</Link>}>
@@ -37,7 +38,9 @@ function Failures() {
         error === undefined && <Loading />
       ) : data.invocations.length === 0 ? (
         <Empty title="No calls yet">
-          Register a function (<code>slipway deploy</code>, or POST /v1/functions), then call it: it shows up here.
+          Register a function (<code>slipway deploy</code>,{" "}
+          {deploy ? <Link href="/deploy">deploy an image</Link> : "a form"}, or POST /v1/functions), then call it: it
+          shows up here.
         </Empty>
       ) : (
         <InvocationTable label="Latest invocations" invocations={data.invocations} />

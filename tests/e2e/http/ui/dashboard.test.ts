@@ -11,6 +11,8 @@ import { eventually } from "../../../support/pace.ts";
 import { TestServer } from "../../../support/server.ts";
 import { type RealisticData, writeRealisticData } from "./realistic-data.ts";
 import { deployNewcomer, deployNewVersion } from "./deploying.ts";
+import { seeItStop } from "./stopping.ts";
+import { EMPTY } from "./empty-pages.ts";
 import { confirm, findings, HAS_SCREENSHOTS, loadAxe, logIn, open, watched } from "./watched-page.ts";
 
 /** A browser may have to be installed, and the image to be made. */
@@ -262,19 +264,6 @@ test(
 );
 
 describe("a server without anything, whose engine is away", () => {
-  /** The words of each page that has nothing to show, and what to do then. */
-  const EMPTY = [
-    ["", "No calls yet", "slipway deploy"],
-    ["/functions", "No functions yet", "slipway deploy"],
-    ["/invocations", "No invocations", "Call a function"],
-    ["/dead-letters", "No dead letters", "Every asynchronous call has succeeded"],
-    ["/routes", "No routes yet", "POST /v1/routes"],
-    ["/schedules", "No schedules yet", "POST /v1/schedules"],
-    ["/secrets", "No secrets yet", "slipway secret set NAME"],
-    ["/registries", "No registries with credentials", "PUT /v1/registries/HOST"],
-    ["/keys", "No keys besides the server's own", "slipway key create"],
-    ["/system", "Not known now", "asked again when it is back"],
-  ] as const;
   const AWAY = { DOCKER_HOST: "unix:///nonexistent/docker.sock" };
 
   test(
@@ -389,6 +378,23 @@ test(
     expect(await focused()).toBe("Revoke");
     expect((await api<unknown[]>("GET", "/v1/keys")).length).toBeGreaterThan(0);
     expect(problems).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a server that stops while a call runs: pages say so, and what to do",
+  async () => {
+    const { page, problems } = await watched(browser.context, server.url);
+    await page.goto(`${server.url}/ui/functions/greeter?tab=try`);
+    await logIn(page, KEY);
+    await page.getByLabel("Body").fill("hang");
+    await page.getByRole("button", { name: "Call" }).click();
+    const running = () => api<{ invocations: Invocation[] }>("GET", "/v1/invocations?status=running");
+    expect(await eventually(async () => (await running()).invocations.length === 1)).toBe(true);
+    await seeItStop(server, page, await browser.context.newPage());
+    // Browsers write down what was refused.
+    expect(problems.filter((problem) => !problem.endsWith("net::ERR_CONNECTION_REFUSED"))).toEqual([]);
   },
   TIMEOUT_MS,
 );
