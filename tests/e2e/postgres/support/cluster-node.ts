@@ -71,13 +71,18 @@ export class ClusterNode implements AsyncDisposable {
     return SpawnedServer.start({ ...this.#variables(id), ...variables });
   }
 
-  /** Returns nothing if it ends at once, as it does without a database. */
+  /** Returns nothing if it ends at once, as it does without a database: also one that goes away while the server is put together. */
   async #tryStart(): Promise<SpawnedServer | undefined> {
+    let server: SpawnedServer | undefined;
     try {
-      return await SpawnedServer.start({ ...this.#variables(this.id), DATA_PATH: this.#directory });
+      server = await SpawnedServer.start({ ...this.#variables(this.id), DATA_PATH: this.#directory });
+      // Settles when it is put together, or has failed and ends.
+      if ((await fetch(`${server.url}/readyz`)).status !== 500) return server;
     } catch {
-      return undefined;
+      // It has ended.
     }
+    await server?.[Symbol.asyncDispose]();
+    return undefined;
   }
 
   #variables(id: string): Record<string, string> {
