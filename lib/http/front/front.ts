@@ -1,4 +1,5 @@
 import type { ServerWebSocket } from "bun";
+import { AppError } from "../../domain/errors.ts";
 import { rawPatterns, ROOT_PATTERN } from "./raw-patterns.ts";
 import type { Handler, Serving } from "./serving.ts";
 
@@ -11,7 +12,7 @@ const NO_FUNCTIONS_HOST = /^(?:[\w.-]+\.)?localhost(?::\d+)?$|^\d+\.\d+\.\d+\.\d
  * signs that no valid code follows: it is refused as malformed, and not as the name of something that does not exist.)
  */
 export function frontOf(whole: () => Promise<Serving>, requestId: () => string): Serving {
-  const failed = () => notStarted(requestId());
+  const failed = (error: unknown) => notStarted(error, requestId());
   const later = (request: Request) => whole().then(({ fetch }) => fetch(request), failed);
   const laterAt =
     (pattern: string): Handler =>
@@ -35,10 +36,18 @@ export function frontOf(whole: () => Promise<Serving>, requestId: () => string):
  * Returns the answer of a server whose app could not be put together, and which ends. Its log says why. Written out, as the
  * module of the envelope loads TypeBox.
  */
-function notStarted(request_id: string): Response {
-  const message = "The server could not start: look into its log";
-  const body = { success: false, message, data: null, reason: "internal", request_id };
-  return Response.json(body, { status: 500, headers: { "x-request-id": request_id } });
+function notStarted(error: unknown, request_id: string): Response {
+  const headers = { "x-request-id": request_id };
+  const body = { success: false, message: "The server could not start: look into its log", data: null, request_id };
+  if (!(error instanceof AppError && error.reason === "database_unavailable")) {
+    return Response.json({ ...body, reason: "internal" }, { status: 500, headers });
+  }
+  // Others of the same database may be there already, and so may this one when it has been started again.
+  const { reason, message, retry_after_s = 1 } = error;
+  return Response.json(
+    { ...body, message: `The server could not start: ${message}`, reason },
+    { status: 503, headers: { ...headers, "Retry-After": String(retry_after_s) } },
+  );
 }
 
 /** The calls that a WebSocket makes, on the data that it was given at its upgrade. */

@@ -5,17 +5,19 @@ import { join } from "node:path";
 import { readConfig, thisMachine } from "../../../lib/config/config.ts";
 import { createLogger } from "../../../lib/log.ts";
 import { start } from "../../../lib/server/server.ts";
+import { startPostgres } from "../../support/postgres/private-postgres.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { exchange, rawRequest } from "../support/raw-request.ts";
 
 /** A server whose engine is away, and that is put together at the first request that needs it: its clock stands still. */
-async function setUp() {
+async function setUp(further: Readonly<Record<string, string>> = {}) {
   const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
   const variables = {
     PORT: "0",
     PUBLIC_PORT: "0",
     DATA_PATH: directory,
     DOCKER_HOST: `unix://${join(directory, "none.sock")}`,
+    ...further,
   };
   const clock = new FakeClock();
   const log = createLogger({ level: "error", format: "json", clock, write: () => undefined });
@@ -104,4 +106,17 @@ test("many requests that come at once are all answered, and the server is put to
     ),
   );
   expect(replies.map(({ status }) => status)).toEqual(Array.from({ length: 40 }, () => 404));
+});
+
+test("a server whose database goes away before it is put together answers 503, as others of that database may be there", async () => {
+  await using postgres = await startPostgres();
+  const variables = { DATABASE_URL: postgres.url("postgres"), SECRET_KEY: "c".repeat(64), SERVER_ID: "a" };
+  await using world = await setUp(variables);
+  await postgres.kill();
+  const answer = await fetch(`${world.server.url}/v1/functions`);
+  expect({ status: answer.status, again: Number(answer.headers.get("retry-after")) > 0 }).toEqual({
+    status: 503,
+    again: true,
+  });
+  expect(await answer.json()).toMatchObject({ success: false, data: null, reason: "database_unavailable" });
 });

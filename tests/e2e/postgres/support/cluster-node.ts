@@ -77,7 +77,8 @@ export class ClusterNode implements AsyncDisposable {
     try {
       server = await SpawnedServer.start({ ...this.#variables(this.id), DATA_PATH: this.#directory });
       // Settles when it is put together, or has failed and ends.
-      if ((await fetch(`${server.url}/readyz`)).status !== 500) return server;
+      const isThere = await fetch(`${server.url}/v1/functions`);
+      if (isThere.ok) return server;
     } catch {
       // It has ended.
     }
