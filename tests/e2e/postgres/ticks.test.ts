@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import type { Schedule } from "../../../lib/domain/schedules.ts";
+import { LATE_MS, type Schedule } from "../../../lib/domain/schedules.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
@@ -98,22 +98,25 @@ test(
     expect(await eventually(async () => (await behind(begun, until)).length === 0, LONG_MS)).toBe(true);
 
     const moves = await movesSoFar();
-    let ticks = 0;
+    let [ticks, late] = [0, 0];
     for (const [id, from] of begun) {
-      let last = from;
+      let [last, all] = [from, 0];
       for (const { from_ms, to_ms, runs } of moves.filter(({ schedule_id }) => schedule_id === id)) {
         expect(Number(from_ms)).toBe(last);
         last = Number(to_ms);
         const due = seconds(last) - seconds(Number(from_ms));
-        expect(runs).toBe(due);
+        // What a machine without time for it has missed by more than that is not made up for.
+        expect(runs).toBe(Math.min(due, seconds(LATE_MS)));
+        all += runs;
         ticks += due;
+        late += due - runs;
       }
-      expect(moves.find(({ schedule_id }) => schedule_id === id)?.all_runs).toBe(seconds(last) - seconds(from));
+      expect(moves.find(({ schedule_id }) => schedule_id === id)?.all_runs).toBe(all);
     }
     const writers = await cluster.query(
       `select holder, count(*)::integer as invocations from invocations group by holder order by holder`,
     );
-    if (FULL) console.log({ due_times: ticks, transactions: moves.length, kills: KILLS, writers });
+    if (FULL) console.log({ due_times: ticks, too_late: late, transactions: moves.length, kills: KILLS, writers });
   },
   TIMEOUT_MS,
 );
