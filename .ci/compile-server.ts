@@ -36,13 +36,14 @@ const replaceUnused: Bun.BunPlugin = {
 };
 
 /**
- * Embeds Swagger UI, the dashboard's bundles and the gates as zstd, at less than a quarter, a third and a half of their size. Their
+ * Embeds Swagger UI, the dashboard's bundles, the manual's pages and the gates as zstd, at a quarter to a half of their size. Their
  * readers (lib/http/docs/embedded-file.ts, lib/docker/containers/gate-binary.ts) recognize it by the first bytes.
  */
 const compressFiles = (bundles: ReadonlyMap<string, Uint8Array>): Bun.BunPlugin => ({
   name: "compress-files",
   setup(build) {
-    const filter = /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$|\/lib\/ui\/(start\.js|style\.css)$/;
+    const filter =
+      /\/swagger-ui-dist\/.+\.(js|css)$|\/gate\/bin\/gate-(x64|arm64)$|\/lib\/ui\/(start\.js|style\.css)$|\/lib\/docs\/.+\.md$/;
     build.onLoad({ filter }, async ({ path }) => ({
       contents: Bun.zstdCompressSync(bundles.get(path) ?? (await Bun.file(path).bytes()), { level: 22 }),
       loader: "file",

@@ -6,6 +6,12 @@ export function isCompressed(bytes: Uint8Array): boolean {
   return bytes[0] === ZSTD[0] && bytes[1] === ZSTD[1];
 }
 
+/** Returns the text of a file that may be compressed, by the path that its import gives. */
+export async function embeddedText(path: string): Promise<string> {
+  const bytes = await Bun.file(path).bytes();
+  return new TextDecoder().decode(isCompressed(bytes) ? await Bun.zstdDecompress(bytes) : bytes);
+}
+
 /** Answers with a file that may be compressed, in a form that nearly every client accepts. */
 export async function answerFile(
   request: Request,

@@ -1,7 +1,7 @@
-/** Files that become part of the program as text. */
+/** Files that become part of the program: those of the manual's pages give their path, the others their text. */
 declare module "*.md" {
-  const text: string;
-  export default text;
+  const path: string;
+  export default path;
 }
 declare module "*.css" {
   const text: string;

@@ -53,6 +53,10 @@ export class ScheduleService implements Disposable {
   constructor(deps: ScheduleDeps) {
     this.#deps = deps;
     this.#alarm = new Alarm(deps.clock, () => void this.#look());
+    deps.store.schedules.follow((ids) => {
+      for (const id of ids) this.#next.delete(id);
+      void this.#planThose(ids);
+    });
   }
 
   /** Lists them in slices: the next times of one take up to a millisecond, and there may be thousands. */
@@ -132,16 +136,16 @@ export class ScheduleService implements Disposable {
     this.#alarm[Symbol.dispose]();
   }
 
-  /** Plans what is stored, in slices. What was created or changed meanwhile is planned already. */
-  async #planAll(): Promise<void> {
-    const { schedules } = this.#deps.store;
-    await mapInSlices(
-      schedules.list().map(({ id }) => id),
-      (id) => {
-        const schedule = this.#next.has(id) || !this.#started ? undefined : schedules.get(id);
-        if (schedule !== undefined) this.#note(schedule);
-      },
-    );
+  #planAll(): Promise<void> {
+    return this.#planThose(this.#deps.store.schedules.list().map(({ id }) => id));
+  }
+
+  /** Plans what is stored of these, in slices. What was created or changed meanwhile is planned already. */
+  async #planThose(ids: readonly string[]): Promise<void> {
+    await mapInSlices(ids, (id) => {
+      const schedule = this.#next.has(id) || !this.#started ? undefined : this.#deps.store.schedules.get(id);
+      if (schedule !== undefined) this.#note(schedule);
+    });
     if (this.#started) this.#sleep();
   }
 
@@ -209,6 +213,8 @@ export class ScheduleService implements Disposable {
       const before = store.schedules.get(id);
       if (before === undefined) return undefined;
       const { runs: times, last_due } = dueBy(before, now, this.#deps.min_interval_ms);
+      // Another server has queued them.
+      if (times.length === 0 && last_due === before.last_due) return { schedule: before, queued: [], left_out: [] };
       const runs = (before.paused ? [] : times).map((due) => {
         const run = this.#newRun(before);
         dueOf.set(run.invocation.id, due);

@@ -11,8 +11,6 @@ export interface SettingField {
   readonly description: string;
   /** The values of a choice. */
   readonly choices: readonly string[];
-  readonly minimum: number | null;
-  readonly maximum: number | null;
   /** The value if neither a request nor the image gives one. */
   readonly usual: unknown;
   readonly example: unknown;
@@ -31,8 +29,6 @@ interface Schema {
   readonly const?: unknown;
   readonly description?: string;
   readonly examples?: readonly unknown[];
-  readonly minimum?: number;
-  readonly maximum?: number;
 }
 
 /**
@@ -57,8 +53,6 @@ function fieldOf(name: string, whole: Schema): SettingField {
     isNullable,
     description: (schema.description ?? "").replaceAll("`", ""),
     choices,
-    minimum: schema.minimum ?? null,
-    maximum: schema.maximum ?? null,
     usual: Object.entries(SETTING_DEFAULTS).find(([key]) => key === name)?.[1] ?? null,
     example: schema.examples?.[0] ?? null,
   };

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { NewKey } from "../../../lib/domain/keys.ts";
 import type { Route } from "../../../lib/domain/routes/routes.ts";
-import type { InvocationPage } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
@@ -14,7 +13,7 @@ import { Submitter } from "../faults/support/submitter.ts";
 import { ClusterNode, DATABASE } from "./support/cluster-node.ts";
 import { FAULTS, Faults } from "./support/faults.ts";
 import { seeded } from "./support/random.ts";
-import { readClusterHistory } from "./support/read-history.ts";
+import { readClusterHistory, workLeft } from "./support/read-history.ts";
 
 /** `HISTORY=cluster` is the long run: ten minutes. */
 const FULL = process.env["HISTORY"] === "cluster";
@@ -55,14 +54,6 @@ afterAll(async () => {
 /** Makes orders until so many are acknowledged. */
 function* ordersUntil(submitter: Submitter, count: number) {
   for (let tag = 0; submitter.acknowledged.size < count; tag++) yield book.order(tag);
-}
-
-async function left({ server }: ClusterNode): Promise<number> {
-  const pages = ["queued", "running"].map(async (status) => {
-    const response = await fetch(`${server.url}/v1/invocations?status=${status}&limit=500`);
-    return ((await response.json()) as { data: InvocationPage }).data.invocations.length; // what the API promises
-  });
-  return (await Promise.all(pages)).reduce((sum, count) => sum + count, 0);
 }
 
 test("a change at one server is in force within a second at another one, with an engine of its own", async () => {
@@ -129,15 +120,15 @@ test(
     console.log(
       `${submitter.acknowledged.size} acknowledged after ${Math.round((performance.now() - began) / 1000)} s`,
     );
-    const [first] = nodes as [ClusterNode, ...ClusterNode[]]; // three, in beforeAll
-    expect(await eventually(async () => (await left(first)) === 0, 120_000)).toBe(true);
+    const url = postgres.url(DATABASE);
+    expect(await eventually(async () => (await workLeft(url)) === 0, 120_000)).toBe(true);
     console.log(`nothing left after ${Math.round((performance.now() - began) / 1000)} s`);
     for (const { server } of nodes) server.kill("SIGTERM");
     for (const { server } of nodes) {
       const code = await server.exited;
       expect({ code, log: code === 0 ? [] : server.log.slice(-10) }).toEqual({ code: 0, log: [] });
     }
-    const kept = await readClusterHistory(postgres.url(DATABASE));
+    const kept = await readClusterHistory(url);
     const attempts = kept.flatMap((one) => one.attempts);
     console.log(
       JSON.stringify({

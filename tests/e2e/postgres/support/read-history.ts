@@ -18,3 +18,10 @@ export async function readClusterHistory(url: string): Promise<readonly Kept[]> 
     tag: (JSON.parse(Buffer.from(request).toString()) as { tag: number }).tag, // an order's body
   }));
 }
+
+/** Returns how many invocations have not ended. */
+export async function workLeft(url: string): Promise<number> {
+  await using client = new SQL(url, { max: 1 });
+  const [row]: readonly { readonly count: string }[] = await client`select count(*) as count from work`;
+  return Number(row?.count);
+}
