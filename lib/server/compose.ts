@@ -47,13 +47,12 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
     allCredentials: () => catalogue.services.registries.allCredentials(),
-    onPulled: (pulled) => catalogue.services.retention.pulled(pulled),
-    pulledNames: (imageId) => catalogue.services.retention.namesOf(imageId),
+    retention: () => catalogue.services.retention,
     onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
     secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
-    shareOf: (places) => cluster.services.members?.shareOf(places) ?? places,
+    members: () => cluster.services.members,
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();

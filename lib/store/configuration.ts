@@ -202,6 +202,10 @@ export interface SettingStore {
   endedLogins(): string | null;
   /** Replaces them with what `change` makes of them as they are then: on all servers. It may be called more than once. */
   changeEndedLogins(change: (before: string | null) => string): Promise<void>;
+  /** Returns the id that an image of functions has on this server's engine; undefined if no other than theirs is known. */
+  ownImageId(imageId: string): string | undefined;
+  /** Notes that id, and forgets those of images that no version of a function has any more. */
+  noteOwnImageId(imageId: string, ownId: string): Promise<void>;
 }
 
 /** The images that this server pulled or built. */

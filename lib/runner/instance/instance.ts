@@ -15,6 +15,9 @@ import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcom
 /** The answer of a run, or its head, and its final outcome, which comes later if the answer streams or the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
+  /** Settles when the function is over with the call: another may have its place. */
+  readonly over: Promise<unknown>;
+  /** Settles when all of the call's output has come, too. */
   readonly ended: Promise<Outcome>;
   /** Settles with whether the instance is ready for another call. */
   readonly reusable: Promise<boolean>;
@@ -152,7 +155,8 @@ export class Instance implements PoolInstance {
       call.signal.removeEventListener("abort", onGone);
     };
     try {
-      return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
+      const { ended, reusable } = active;
+      return { outcome: await active.outcome, over: ended, ended, reusable };
     } finally {
       // The answer may have begun only.
       if (active.answered) stopListening();

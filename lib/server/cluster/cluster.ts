@@ -1,3 +1,4 @@
+import type { Platform } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import { HopCheck } from "../../services/cluster/hop-signature.ts";
 import { Hops } from "../../services/cluster/hops.ts";
@@ -14,6 +15,7 @@ import type { Catalogue } from "../catalogue.ts";
 import type { Data } from "../data.ts";
 
 interface ClusterLinks extends Pick<Catalogue, "functions"> {
+  readonly platform: Pick<Platform, "identity">;
   readonly runner: Runner;
   /** Returns the services for calls, which are made with what is made here. */
   readonly calls: () => Pick<Calls, "invocations" | "events">;
@@ -23,10 +25,11 @@ interface ClusterLinks extends Pick<Catalogue, "functions"> {
 export function createCluster(
   { config, log, clock, stack }: Tools,
   { vault, store, history }: { readonly vault: Data["vault"]; readonly store: MemberStore; readonly history: History },
-  { runner, functions, calls }: ClusterLinks,
+  { platform, runner, functions, calls }: ClusterLinks,
 ) {
   const places = () => runner.places;
-  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, clock, log }));
+  const engine = () => platform.identity;
+  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
   const peers = new Peers({ members, version, clock });
   const hops = new Hops({ runner, peers, key, version, clock, log });

@@ -6,9 +6,10 @@ import { migrateConfiguration } from "../configuration/row-migration.ts";
 import first from "./0001-first.sql" with { type: "text" };
 import servers from "./0002-servers.sql" with { type: "text" };
 import places from "./0003-places.sql" with { type: "text" };
+import engines from "./0004-engines.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1. */
-export const MIGRATIONS: readonly string[] = [first, servers, places];
+export const MIGRATIONS: readonly string[] = [first, servers, places, engines];
 
 /**
  * The oldest schema whose servers can go on while the database is as this version leaves it, so that servers can be upgraded one

@@ -50,6 +50,8 @@ class FakeConnection implements InstanceStream {
   consumed(): void {}
 
   close(): void {}
+
+  whenOver(): void {}
 }
 
 function start(): LambdaApp {
