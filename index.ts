@@ -2,7 +2,7 @@ import { systemClock } from "./lib/clock.ts";
 import { run } from "./lib/cli/run.ts";
 import type { ServerTasks } from "./lib/cli/tools.ts";
 import type { Config } from "./lib/config/config.ts";
-import { createLogger } from "./lib/log.ts";
+import { createLogger, printBesidesLog } from "./lib/log.ts";
 import { VERSION } from "./lib/version.ts";
 
 /**
@@ -49,7 +49,7 @@ async function serve(config: Config): Promise<number> {
   });
   if (server.new_key !== undefined) {
     // Not through the logger: logs are stored and shipped, and the key must be shown only once.
-    console.error(`slipway: the API key, shown only now: ${server.new_key}`);
+    printBesidesLog(`slipway: the API key, shown only now: ${server.new_key}\n`);
   }
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   let asked = false;

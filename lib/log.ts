@@ -58,6 +58,12 @@ export function createLogger(options: LoggerOptions): Logger {
   return withFields({});
 }
 
+/** Prints a line that is not an event to standard error, behind all events that have been logged. Never throws. */
+export function printBesidesLog(line: string): void {
+  // As with a warning, nothing is kept back any longer.
+  (standardError ??= bursts(writeToStandardError))(line, "warn");
+}
+
 /** Returns whether standard error is a terminal. The module for that is only loaded if it may be one. */
 function onTerminal(): boolean {
   try {

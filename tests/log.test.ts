@@ -143,6 +143,20 @@ test("standard error: a reader that goes away does not end the process", async (
   expect(output).toContain("still here");
 });
 
+test("standard error: a line besides the log comes behind the events before it", async () => {
+  const script = `
+    import { createLogger, printBesidesLog } from ${JSON.stringify(import.meta.resolve("../lib/log.ts"))};
+    const log = createLogger({ level: "info", format: "text", clock: { now: () => 0 } });
+    log.info("first");
+    log.info("second");
+    printBesidesLog("third\\n");
+    log.info("fourth");
+  `;
+  const child = Bun.spawn([process.execPath, "-e", script], { stdout: "ignore", stderr: "pipe" });
+  const output = await new Response(child.stderr).text();
+  expect(output.match(/first|second|third|fourth/g)).toEqual(["first", "second", "third", "fourth"]);
+});
+
 describe("bursts", () => {
   test("a line goes out at once, those of the next moment together, and a warning with all that was kept back", async () => {
     const written: string[] = [];

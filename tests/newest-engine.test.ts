@@ -30,6 +30,7 @@ const OTHER_USES: ReadonlySet<string> = new Set([
   "tests/e2e/functions/foreign-files.test.ts",
   "tests/e2e/functions/manifest.test.ts",
   "tests/e2e/functions/settings.test.ts",
+  "tests/e2e/lambda/runtime-clients.test.ts",
   "tests/e2e/packaging/container.test.ts",
   "tests/http/api/function-settings.test.ts",
   "tests/http/api/versions.test.ts",

@@ -20,4 +20,5 @@ export const NEWEST_TESTS: readonly string[] = [
   "tests/e2e/lambda/extensions.test.ts",
   "tests/e2e/pool/isolated-network.test.ts",
   "tests/e2e/pool/network.test.ts",
+  "tests/e2e/postgres/images.test.ts",
 ];

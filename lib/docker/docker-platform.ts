@@ -26,8 +26,10 @@ import { OpenFiles } from "./containers/open-files.ts";
 import { OwnContainers } from "./containers/own-containers.ts";
 import { SettingsCheck } from "./containers/settings-check.ts";
 import { Sweep } from "./containers/sweep.ts";
+import { EngineIdentity } from "./engine-identity.ts";
 import { ImageResolver } from "./images/image-resolver.ts";
 import { OwnImages } from "./images/own-images.ts";
+import type { SharedImages } from "./images/shared-images.ts";
 import { listUnowned } from "./unowned/unowned.ts";
 import { IsolatedNetwork } from "./networks/isolated-network.ts";
 
@@ -54,6 +56,8 @@ export interface DockerPlatformOptions {
   readonly pulledNames: (imageId: string) => readonly string[];
   /** Called when the engine has an image under another id than before: it has changed its image store. */
   readonly onImageRenamed: (renamed: RenamedImage) => Promise<void>;
+  /** Null if this server has its functions for itself. */
+  readonly shared: SharedImages | null;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -74,6 +78,7 @@ export class DockerPlatform implements Platform {
   readonly images: ImageResolver;
   readonly inventory: OwnImages;
   readonly builder: ImageBuilds;
+  readonly #identity: EngineIdentity;
   readonly #clock: Clock;
   readonly #containers: Containers;
   readonly #options: Pick<DockerPlatformOptions, "owner" | "context_name">;
@@ -95,6 +100,7 @@ export class DockerPlatform implements Platform {
     this.#containers = containers;
     this.#options = options;
     this.#connection = connection;
+    this.#identity = new EngineIdentity(connection, log);
     this.health = new EngineEvents({
       connection,
       owner,
@@ -102,6 +108,7 @@ export class DockerPlatform implements Platform {
       log,
       onConnected: () => {
         this.#listener.onAvailable();
+        if (options.shared !== null) void this.#identity.ask();
         return this.#sweep.run();
       },
       onCreated: (container) => this.#own.noteCreated(container),
@@ -124,6 +131,7 @@ export class DockerPlatform implements Platform {
       credentialsFor: options.credentialsFor,
       pulledNames: options.pulledNames,
       onRenamed: options.onImageRenamed,
+      shared: options.shared,
     });
     this.builder = new ImageBuilds({
       connection,
@@ -149,23 +157,27 @@ export class DockerPlatform implements Platform {
     });
   }
 
+  get identity(): string | null {
+    return this.#identity.id;
+  }
+
   start(listener: PlatformListener): void {
     this.#listener = listener;
     this.health.start();
     this.#sweep.start();
   }
 
-  /** Starts a container; an image that the engine has lost is pulled again, once. */
+  /** Starts a container; an image that the engine does not have is pulled by its digest, once. */
   async launch(fn: Function, group: string, signal: AbortSignal): Promise<ContainerChannel> {
     const start = (as: Function): Promise<ContainerChannel> => {
       if (!as.share_network) return this.#launcher.launch(as, signal);
       return this.#holders.join(group, as, (network) => this.#launcher.launch(as, signal, network));
     };
     try {
-      return await start(fn);
+      return await start({ ...fn, image_id: fn.image_id && this.images.ownId(fn.image_id) });
     } catch (error) {
       if (!(error instanceof ImageGoneError)) throw error;
-      return start({ ...fn, image_id: await this.images.restore(fn) });
+      return start({ ...fn, image_id: (await this.images.bring(fn)).own_id });
     }
   }
 

@@ -30,6 +30,27 @@ export class TaskGroup {
   }
 }
 
+/** Tasks of a group that can be waited for by their names. */
+export class NamedTasks {
+  readonly #group: TaskGroup;
+  readonly #byName = new Map<string, Promise<unknown>>();
+
+  constructor(group: TaskGroup) {
+    this.#group = group;
+  }
+
+  /** Adds a task; a name has one at a time. The code that starts a task handles its failure. */
+  add(name: string, task: Promise<unknown>): void {
+    const forget = () => this.#byName.delete(name);
+    this.#byName.set(name, this.#group.add(task).then(forget, forget));
+  }
+
+  /** Waits until the task of that name has ended, if there is one. */
+  async ended(name: string): Promise<void> {
+    await this.#byName.get(name);
+  }
+}
+
 /** Calls `run` once when the signal aborts, or now if it has already. The returned function stops listening. */
 export function onAbort(signal: AbortSignal, run: () => void): () => void {
   if (signal.aborted) {

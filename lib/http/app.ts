@@ -21,6 +21,7 @@ import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts
 import type { ScheduleService } from "../services/work/schedules.ts";
 import type { Tracing } from "../services/tracing/tracing.ts";
 import { HOP_PATH } from "../services/cluster/hop-signature.ts";
+import { OUTPUT_PATH, type SharedOutput } from "../services/cluster/shared-output.ts";
 import type { ReceivedHops } from "../services/cluster/received-hops.ts";
 import type { SecretService } from "../services/secrets/secrets.ts";
 import type { StatsService } from "../services/calls/stats.ts";
@@ -60,6 +61,7 @@ import type { RateLimits } from "./calls/rate-limits.ts";
 import { registriesRoutes } from "./api/registries.ts";
 import { checkGuarded, createGuards } from "./access/guard.ts";
 import { hopRoutes } from "./calls/hop.ts";
+import { outputRoutes } from "./calls/output.ts";
 import { hostRoutes } from "./calls/host.ts";
 import { callRoutes } from "./calls/route.ts";
 import { routesRoutes } from "./api/routes.ts";
@@ -109,6 +111,7 @@ export interface AppServices {
   readonly rates: RateLimits;
   /** Undefined without other servers. */
   readonly receivedHops: ReceivedHops | undefined;
+  readonly sharedOutput: SharedOutput | undefined;
   readonly builds: BuildService;
   readonly request_bytes: number;
   readonly build_bytes: number;
@@ -118,8 +121,8 @@ export interface AppServices {
   readonly version: string;
 }
 
-/** Paths that anyone may call. Each route below `/r` may require a key, and a call that is passed on needs a signature. */
-const OPEN = ["/r/*", "/healthz", "/readyz", HOP_PATH, ...UI_OPEN];
+/** Paths that anyone may call. Each route below `/r` may require a key, and what another server sends needs a signature. */
+const OPEN = ["/r/*", "/healthz", "/readyz", HOP_PATH, OUTPUT_PATH, ...UI_OPEN];
 
 /** The errors of other platforms' APIs. */
 const ERROR_FORMS = [AWS_ERRORS, OPENFAAS_ERRORS];
@@ -165,6 +168,7 @@ export function createApp(services: AppServices): ServedApp {
     .use(openfaasRoutes(guard, { ...calls, ...tools }))
     .use(callRoutes(routes, calls))
     .use(hopRoutes(services.receivedHops, calls))
+    .use(outputRoutes(services.sharedOutput, { ...calls, clock: services.clock }))
     .use(awsRoutes(guard("", AS_AWS, AWS_CREDENTIALS), calls))
     .use(healthRoutes(services.status));
   checkGuarded(app.routes, OPEN);

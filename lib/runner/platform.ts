@@ -18,6 +18,8 @@ export interface Platform extends AsyncDisposable {
   readonly inventory: ImageInventory;
   readonly builder: ImageBuilder;
   readonly health: PlatformHealth;
+  /** The id of what has the images and runs the instances; null if it is not known. Asked for only if servers share functions. */
+  readonly identity: string | null;
   /** Connects and stays connected. Does not wait for the first connection. */
   start(listener: PlatformListener): void;
   /**
@@ -152,14 +154,14 @@ export function notReady(timeoutMs: number): AppError {
 /** Turns image references into images that instances can be made of. */
 export interface PlatformImages {
   /** Returns the image behind a reference, pulling it if it is missing. Throws if there would be nothing to run. */
-  resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage>;
+  resolve(reference: string, own: KnownFunction, watcher?: PullWatcher): Promise<ResolvedImage>;
   /** Returns the same without pulling, or nothing if it is missing. */
-  look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined>;
+  look(reference: string, own: KnownFunction): Promise<ResolvedImage | undefined>;
   /** Returns the image that the reference means now: pulled again, or looked up again if it exists only locally. */
-  refresh(reference: string, own: RefreshedFunction, watcher?: PullWatcher): Promise<ResolvedImage>;
+  refresh(reference: string, own: KnownFunction, watcher?: PullWatcher): Promise<ResolvedImage>;
   /**
-   * Makes sure that a function's own image is present, pulling it again by its digest, and returns the id that it has
-   * now. Throws `image_unavailable` if that is impossible.
+   * Makes sure that a function's own image is present, pulling it again by its digest, and returns the id by which functions
+   * have it from now on. Throws `image_unavailable` if that is impossible.
    */
   restore(fn: Function): Promise<string>;
   /** Returns what an image says of how it is spoken to, its `slipway.` labels among it, or nothing if the image is lost. */
@@ -220,8 +222,8 @@ export type BuildResult =
 /** A function's own values for its image's entrypoint and command. */
 export type OwnCommand = Partial<Pick<Settings, "entrypoint" | "command">>;
 
-/** A function whose image is looked up again: its command, and the digest that it has now. */
-export type RefreshedFunction = OwnCommand & Partial<Pick<Function, "digest">>;
+/** A function whose image is looked up: its command, and the image that it has now, if it has one. */
+export type KnownFunction = OwnCommand & Partial<Pick<Function, "image_id" | "digest">>;
 
 /** The fields of a function that say which image it runs. */
 export interface ResolvedImage {

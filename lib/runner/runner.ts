@@ -195,7 +195,7 @@ export class Runner implements AsyncDisposable {
         this.#options.onRoom();
       };
       // A function that is still being ended keeps its place.
-      void run.ended.finally(free);
+      void run.over.finally(free);
       return { ...run, gone };
     } catch (error) {
       leave();
@@ -351,7 +351,7 @@ export class Runner implements AsyncDisposable {
       // One that boots may serve other calls besides.
       void run.reusable.then((reusable) => (reusable || boots) && this.#pools.giveBack(instance, reusable));
       // An answer that streams goes on after this.
-      if (boots || run.outcome.response?.body instanceof ReadableStream) void run.ended.finally(leave);
+      if (boots || run.outcome.response?.body instanceof ReadableStream) void run.over.finally(leave);
       else leave();
       return run;
     } catch (error) {

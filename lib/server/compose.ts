@@ -47,13 +47,12 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   const links: RunnerLinks = {
     credentialsFor: (host) => catalogue.services.registries.credentialsFor(host),
     allCredentials: () => catalogue.services.registries.allCredentials(),
-    onPulled: (pulled) => catalogue.services.retention.pulled(pulled),
-    pulledNames: (imageId) => catalogue.services.retention.namesOf(imageId),
+    retention: () => catalogue.services.retention,
     onImageRenamed: (renamed) => catalogue.services.functions.imageRenamed(renamed),
     onSwept: () => work.services.worker.swept(),
     onRoom: () => work.services.worker.wake(),
     secretsFor: (fn) => catalogue.services.secrets.valuesFor(fn),
-    shareOf: (places) => cluster.services.members?.shareOf(places) ?? places,
+    members: () => cluster.services.members,
   };
   const platform = await createPlatform(tools, data, links);
   const onBuiltRemoved = () => builds.services.builds.sweepSoon();
@@ -63,13 +62,13 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
   };
   const catalogue = createCatalogue(tools, data, { ...platform.services, annotatedSchedules, onBuiltRemoved });
   const bodyMemory = stack.use(new BodyMemory({ clock, budget: config.bodyMemory }));
-  const invocations = () => calls.services.invocations;
-  const cluster = await createSharing(tools, data, { ...platform.services, ...catalogue.services, invocations });
-  const { members, hops, receivedHops } = cluster.services;
+  const forOthers = () => calls.services;
+  const cluster = await createSharing(tools, data, { ...platform.services, ...catalogue.services, calls: forOthers });
+  const { members, hops, receivedHops, sharedOutput, others } = cluster.services;
   const calls = createCalls(tools, data, { ...platform.services, ...catalogue.services, bodyMemory, hops });
   const callbacks = createCallbacks(tools, data);
   const services = { ...platform.services, ...catalogue.services, ...calls.services, ...callbacks.services };
-  const work = createWork(tools, data, { ...services, bodyMemory });
+  const work = createWork(tools, data, { ...services, bodyMemory, others });
   const serverCount = () => members?.living ?? 1;
   const access = createAccess(tools, data, { ...services, serverCount });
   const builds = createBuilds(tools, data, { ...platform.services, ...catalogue.services });
@@ -88,6 +87,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     clock,
     log,
     receivedHops,
+    sharedOutput,
     rates: new RateLimits(clock, serverCount),
     request_bytes: config.maxRequestBytes,
     build_bytes: config.buildBytes,
@@ -111,12 +111,12 @@ const ALONE: Capability<Partial<ReturnType<typeof createCluster>["services"]>> =
 /** Composes what servers that share a database have; it is loaded only then. */
 async function createSharing(
   tools: Tools,
-  { members: store, vault }: Data,
+  { members: store, vault, store: { history } }: Data,
   links: Parameters<typeof createCluster>[2],
 ) {
   if (store === null) return ALONE;
   const { createCluster } = await import("./cluster/cluster.ts");
-  return createCluster(tools, { vault, store }, links);
+  return createCluster(tools, { vault, store, history }, links);
 }
 
 /** Returns where spans go; null if they are not exported. */

@@ -4,28 +4,34 @@ import type { Platform } from "../runner/platform.ts";
 import type { PlaceKeeper } from "../runner/shared-places.ts";
 import { Runner, type RunnerOptions } from "../runner/runner.ts";
 import type { Store } from "../store/store.ts";
+import type { Members } from "../services/cluster/members.ts";
+import { OwnIds } from "../services/images/own-ids.ts";
+import type { ImageRetention } from "../services/images/retention.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Data } from "./data.ts";
 
 /** The calls that the runner and its platform make to the rest of the server. */
-export type RunnerLinks = Pick<
-  DockerPlatformOptions,
-  "credentialsFor" | "allCredentials" | "onPulled" | "pulledNames" | "onImageRenamed"
-> &
+export type RunnerLinks = Pick<DockerPlatformOptions, "credentialsFor" | "allCredentials" | "onImageRenamed"> &
   Pick<RunnerOptions, "onSwept" | "onRoom" | "secretsFor"> & {
-    /** Returns this server's share of so many places, of all servers' that live. */
-    readonly shareOf: (places: number) => number;
+    readonly retention: () => ImageRetention;
+    /** Returns the servers of the database; undefined if this one has it for itself. */
+    readonly members: () => Members | undefined;
   };
 
 /** Composes the platform and its runner. The only place that knows which platform it is. */
 export async function createPlatform(
   { config, log, clock, metrics, stack }: Tools,
-  { store, engine }: Data,
-  { onSwept, onRoom, secretsFor, shareOf, ...images }: RunnerLinks,
+  { store, engine, members: isShared }: Data,
+  { onSwept, onRoom, secretsFor, retention, members, ...images }: RunnerLinks,
 ): Promise<Capability<{ platform: Platform; runner: Runner }>> {
+  const elsewhere = () => members()?.elsewhere ?? [];
+  const shareOf = (places: number) => members()?.shareOf(places) ?? places;
   const platform: Platform = stack.use(
     new DockerPlatform({
       ...images,
+      shared: isShared && new OwnIds({ store: store.settings, retention, elsewhere, log }),
+      onPulled: (pulled) => retention().pulled(pulled),
+      pulledNames: (imageId) => retention().namesOf(imageId),
       log,
       clock,
       metrics,

@@ -13,18 +13,19 @@ import type { Calls } from "./calls.ts";
 import type { Capability, Tools } from "./capability.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Data } from "./data.ts";
-import { createRemote } from "./cluster/remote.ts";
+import { createRemote, type RemoteLinks } from "./cluster/remote.ts";
 
 interface WorkLinks extends Pick<Catalogue, "functions" | "routes" | "secrets">, Pick<Calls, "invocations" | "events"> {
   readonly runner: Runner;
   readonly callbacks: CallbackService;
   readonly bodyMemory: AttemptMemory;
+  readonly others: RemoteLinks["others"];
 }
 
 /** Composes the services for asynchronous calls: the queue, its worker, chains, schedules and replays. */
 export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
   const { config, log, clock, metrics, tracing, stack } = tools;
-  const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory } = links;
+  const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory, others } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const attempts = new AttemptRunner({
     store,
@@ -65,7 +66,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
     }),
   );
   const annotatedSchedules = new AnnotatedSchedules({ store, schedules });
-  const remote = stack.use(createRemote(tools, store, { worker, events, runner }));
+  const remote = stack.use(createRemote(tools, store, { worker, events, runner, others }));
   const replays = new ReplayService({ store, invocations, functions, queue, worker, tracing, clock });
   return {
     services: { worker, queue, schedules, annotatedSchedules, replays },

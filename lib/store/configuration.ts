@@ -31,6 +31,14 @@ export interface ChangedElsewhere {
   readonly routes: boolean;
 }
 
+/** The rows that another server has changed, by what depends on them. */
+export interface RowsElsewhere extends ChangedElsewhere {
+  /** The names of secrets. */
+  readonly secrets: readonly string[];
+  /** The ids of schedules. */
+  readonly schedules: readonly string[];
+}
+
 export interface FunctionStore {
   get(id: string): Function | undefined;
   /**
@@ -172,6 +180,8 @@ export interface ScheduleStore {
   replace(before: Schedule, after: Schedule): Promise<void>;
   /** Deletes a schedule and returns it; undefined if there is none. */
   delete(id: string): Promise<Schedule | undefined>;
+  /** Calls `run` from now on with the ids of schedules that another server adds, changes or deletes, once that can be read here. */
+  follow(run: (ids: readonly string[]) => void): void;
 }
 
 /** The server's own settings. */
@@ -192,6 +202,10 @@ export interface SettingStore {
   endedLogins(): string | null;
   /** Replaces them with what `change` makes of them as they are then: on all servers. It may be called more than once. */
   changeEndedLogins(change: (before: string | null) => string): Promise<void>;
+  /** Returns the id that an image of functions has on this server's engine; undefined if no other than theirs is known. */
+  ownImageId(imageId: string): string | undefined;
+  /** Notes that id, and forgets those of images that no version of a function has any more. */
+  noteOwnImageId(imageId: string, ownId: string): Promise<void>;
 }
 
 /** The images that this server pulled or built. */

@@ -13,12 +13,19 @@ import type { Payload, Pruning, SavedInvocation } from "./records.ts";
 export type DeadFilter = { readonly [F in "function_id" | "key_id"]: string | null };
 
 /** The records of invocations, synchronous and asynchronous ones, with their logs, payloads and attempts. */
+/** A record that another server has written last: the one that runs it, while it runs. */
+export interface WrittenElsewhere {
+  readonly invocation: Invocation;
+  /** The id of that server. */
+  readonly holder: string;
+}
+
 export interface History {
   /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
   list(query: InvocationQuery): Promise<InvocationPage>;
   get(id: string): Promise<Invocation | undefined>;
   /** Returns those records among these that another server has written last. */
-  writtenElsewhere(ids: readonly string[]): Promise<Invocation[]>;
+  writtenElsewhere(ids: readonly string[]): Promise<WrittenElsewhere[]>;
   /** Returns the kept part of the function's output; empty if it printed nothing or the invocation is not known. */
   logs(id: string): Promise<LogEntry[]>;
   payload(id: string): Promise<Payload | undefined>;

@@ -8,6 +8,8 @@ export interface Report {
   readonly version: string;
   /** The calls that its ready instances could serve at once, by function and version (`ID@VERSION`). */
   readonly places: Readonly<Record<string, number>>;
+  /** The id of its engine; null if it is not known. */
+  readonly engine: string | null;
 }
 
 /** Another server as it has last reported itself, so many milliseconds ago by the database's clock. */

@@ -37,6 +37,7 @@ beforeAll(async () => {
     onPulled: () => Promise.resolve(),
     pulledNames: () => [],
     onImageRenamed: () => Promise.resolve(),
+    shared: null,
     clock: systemClock,
     log: createLogger({ level: "error", format: "json", clock: systemClock, write: () => undefined }),
     metrics: new Metrics(),

@@ -5,6 +5,7 @@ import { Nullable } from "../../domain/types.ts";
 import type { EngineConnection } from "./connection.ts";
 
 const Info = Type.Object({
+  ID: Type.Optional(Type.String()),
   Architecture: Type.String(),
   NCPU: Type.Optional(Type.Number()),
   MemTotal: Type.Optional(Type.Number()),
@@ -28,6 +29,12 @@ export async function engineSystem(connection: EngineConnection): Promise<System
 /** Returns the architecture of the engine's containers in the engine's own words (`x86_64`, `aarch64`, ...). */
 export async function engineArchitecture(connection: EngineConnection): Promise<string> {
   return (await info(connection)).Architecture;
+}
+
+/** Returns the id that the engine has given itself; null if it has none. Podman makes a new one for each answer. */
+export async function engineId(connection: EngineConnection): Promise<string | null> {
+  const { ID = "" } = await info(connection);
+  return ID !== "" && (await info(connection)).ID === ID ? ID : null;
 }
 
 async function info(connection: EngineConnection): Promise<(typeof Info)["static"]> {

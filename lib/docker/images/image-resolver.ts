@@ -12,14 +12,15 @@ import type { Logger } from "../../log.ts";
 import type { Metrics } from "../../metrics.ts";
 import type {
   CurrentCredentials,
+  KnownFunction,
   OwnCommand,
   PlatformImages,
-  RefreshedFunction,
   ResolvedImage,
 } from "../../runner/platform.ts";
 import { ImageOrigins } from "./image-origins.ts";
 import { MovedImages } from "./moved-images.ts";
 import type { OwnImages } from "./own-images.ts";
+import type { SharedImages } from "./shared-images.ts";
 import { SharedPull } from "./shared-pull.ts";
 import { EngineError } from "../api/connection.ts";
 import { volumeProblem } from "./volumes.ts";
@@ -38,8 +39,16 @@ interface ImageResolverDeps {
   readonly credentialsFor: (host: string) => CurrentCredentials | undefined;
   /** Returns the names that pulls of this server gave an image, in full. */
   readonly pulledNames: (imageId: string) => readonly string[];
-  /** Called when the engine has an image under another id than before. */
+  /** Called when the engine has an image under another id than before. Not if servers share functions. */
   readonly onRenamed: (renamed: RenamedImage) => Promise<void>;
+  /** Null if this server has its functions for itself. */
+  readonly shared: SharedImages | null;
+}
+
+/** An image that is present, by its id on the engine and the one by which functions have it. */
+interface PresentImage {
+  readonly own_id: string;
+  readonly image_id: string;
 }
 
 /**
@@ -60,19 +69,19 @@ export class ImageResolver implements PlatformImages {
     this.#moved = new MovedImages(deps);
   }
 
-  async resolve(reference: string, own: OwnCommand, watcher?: PullWatcher): Promise<ResolvedImage> {
+  async resolve(reference: string, own: KnownFunction, watcher?: PullWatcher): Promise<ResolvedImage> {
     parseImageReference(reference); // before the engine is asked: its own message is shorter
     const present = await this.#inspect(reference);
     return this.#resolved(reference, present ?? (await this.#pullAndInspect(reference, watcher)), own);
   }
 
-  async look(reference: string, own: OwnCommand): Promise<ResolvedImage | undefined> {
+  async look(reference: string, own: KnownFunction): Promise<ResolvedImage | undefined> {
     parseImageReference(reference);
     const present = await this.#inspect(reference);
     return present && this.#resolved(reference, present, own);
   }
 
-  async refresh(reference: string, own: RefreshedFunction, watcher?: PullWatcher): Promise<ResolvedImage> {
+  async refresh(reference: string, own: KnownFunction, watcher?: PullWatcher): Promise<ResolvedImage> {
     const present = await this.#inspect(reference);
     const local =
       present !== undefined && !(await this.#origins.isFromRegistry(reference, present, own.digest ?? null));
@@ -89,18 +98,28 @@ export class ImageResolver implements PlatformImages {
     if (config !== undefined) checkCommand(image, own, config);
   }
 
-  async restore({ image, image_id, digest }: Function): Promise<string> {
+  async restore(fn: Function): Promise<string> {
+    return (await this.bring(fn)).image_id;
+  }
+
+  /** Does the same, and returns the image's id on the engine, too. */
+  bring(fn: Function): Promise<PresentImage> {
+    const bring = () => this.#bring(fn);
+    return this.#deps.shared === null ? bring() : this.#deps.shared.holding(bring);
+  }
+
+  async #bring({ image, image_id, digest }: Function): Promise<PresentImage> {
     // It was never gone, or another call has restored it since the engine said so.
-    if (image_id !== null && (await this.#inspect(image_id)) !== undefined) return image_id;
+    const ownId = image_id && this.ownId(image_id);
+    if (image_id !== null && ownId !== null && (await this.#inspect(ownId)) !== undefined) {
+      return { own_id: ownId, image_id };
+    }
     const found =
       digest === null
         ? image_id !== null && (await this.#findMoved(image, image_id))
         : ((await this.#inspect(digest)) ?? (await this.#pullAgain(image, digest)));
     if (image_id === null || !found) {
-      throw new AppError(
-        "image_unavailable",
-        `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`,
-      );
+      throw new AppError("image_unavailable", this.#goneLocal(image));
     }
     const { id } = found;
     // A digest always means the same image, but each of the engine's image stores has ids of its own.
@@ -111,9 +130,21 @@ export class ImageResolver implements PlatformImages {
         before: image_id,
         image_id: id,
       });
-      await this.#deps.onRenamed({ digest, before: image_id, image_id: id });
+      if (this.#deps.shared === null) await this.#deps.onRenamed({ digest, before: image_id, image_id: id });
+      else await this.#deps.shared.note(image_id, id);
     }
-    return id;
+    return { own_id: id, image_id: this.#deps.shared === null ? id : image_id };
+  }
+
+  /** Returns the id on the engine of an image of functions, as far as it is known. */
+  ownId(imageId: string): string {
+    return this.#deps.shared?.ownId(imageId) ?? imageId;
+  }
+
+  #goneLocal(image: string): string {
+    if (this.#deps.shared === null)
+      return `Image "${image}" is gone from the engine and came from no registry: build it again, then POST /v1/functions/<id>/pull`;
+    return `Image "${image}" is not on this server's engine, and came from no registry: push it to one that all servers reach, and give the function its name there ("image")`;
   }
 
   /** Returns the image under a function's own name, if it is the one that the engine had under another id. */
@@ -122,9 +153,10 @@ export class ImageResolver implements PlatformImages {
     return found !== undefined && (await this.#moved.isSame(before, found)) ? found : undefined;
   }
 
-  /** Returns an image's configuration for its containers, or nothing if the engine has lost it. */
+  /** Returns an image's configuration for its containers, or nothing if the engine does not have it. */
   async config(imageId: string): Promise<ImageConfig | undefined> {
-    return this.#configs.get(imageId) ?? (await this.#inspect(imageId))?.config;
+    const id = this.ownId(imageId);
+    return this.#configs.get(id) ?? (await this.#inspect(id))?.config;
   }
 
   async #inspect(reference: string): Promise<Image | undefined> {
@@ -213,11 +245,18 @@ export class ImageResolver implements PlatformImages {
     }
   }
 
-  async #resolved(reference: string, image: Image, own: OwnCommand): Promise<ResolvedImage> {
+  async #resolved(reference: string, image: Image, own: KnownFunction): Promise<ResolvedImage> {
     checkCommand(reference, own, image.config);
     const problem = volumeProblem(image.config.volumes);
     if (problem !== undefined) throw new AppError("image_invalid", `Image "${reference}" cannot be run: ${problem}`);
-    return { image_id: image.id, digest: await this.#origins.digestOf(reference, image) };
+    const digest = await this.#origins.digestOf(reference, image);
+    if (this.#deps.shared === null) return { image_id: image.id, digest };
+    const refused = digest === null ? this.#deps.shared.localProblem(reference) : undefined;
+    if (refused !== undefined) throw new AppError("image_invalid", refused);
+    const { image_id = null } = own;
+    if (digest === null || digest !== own.digest || image_id === null) return { image_id: image.id, digest };
+    if (this.ownId(image_id) !== image.id) await this.#deps.shared.note(image_id, image.id);
+    return { image_id, digest };
   }
 }
 

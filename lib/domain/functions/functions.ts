@@ -19,7 +19,7 @@ export const Function = Type.Object({
   image_id: Nullable(
     Type.String({
       description:
-        "The engine's id of the image that calls run; null in older databases until the function is first called.",
+        "The engine's id of the image that calls run; null in older databases until the function is first called. Of several servers, the engine of the one that registered the image: others may have other ids for the same `digest`.",
       examples: ["sha256:4f15e3730ee4073e13d2536d3b5a577f88a63268350c598aa48d92abc79c3b6a"],
     }),
   ),

@@ -112,7 +112,8 @@ export const ROUTE_OPTIONS = {
   split: Nullable(Split),
   event: Enum(EVENTS, {
     description:
-      "For functions of the contract `lambda`. `http`: the event is the request, as a function URL of AWS Lambda describes it (payload " +
+      "The form of the event for functions of the contract `lambda`; it has nothing to do with the contract `http`. " +
+      "`http`: the event is the request, as a function URL of AWS Lambda describes it (payload " +
       "format 2.0), and what the function returns describes the answer. `raw`: the body is the event, and what it returns is the answer's body.",
     examples: ["http"],
   }),

@@ -43,6 +43,13 @@ const ClusterServer = Type.Object({
     }),
   ),
   version: Type.String({ description: "The version of Slipway that it runs.", examples: ["1.0.0"] }),
+  engine: Nullable(
+    Type.String({
+      description:
+        "The id of its engine. Servers with the same one have the same images. Null if it is not known yet, or the engine has none.",
+      examples: ["9f3c1f0e-6f0b-4d3c-8a55-0d1b5a5a7c11"],
+    }),
+  ),
   heartbeat_age_ms: Type.Integer({ description: "The time since it has last reported itself.", examples: [1200] }),
   living: Type.Boolean({
     description:

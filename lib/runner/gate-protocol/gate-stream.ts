@@ -29,6 +29,7 @@ export class GateStream implements InstanceStream {
   /** Bytes that were passed on, and those of them that the gate was told of. */
   #consumed = 0;
   #returned = 0;
+  #onOver: (() => void) | undefined;
 
   /** Takes the stream's reader, or what makes it. */
   constructor(number: number, reader: StreamReader | StreamAcceptor, send: (frame: Uint8Array) => void) {
@@ -76,6 +77,11 @@ export class GateStream implements InstanceStream {
     this.#send(closeFrame(this.#number, keeps ? this.#received : undefined));
   }
 
+  whenOver(run: () => void): void {
+    if (this.#state === "over") run();
+    else this.#onOver = run;
+  }
+
   /** Takes DATA. */
   takeBytes(bytes: Uint8Array): void {
     if (this.#ended) throw new ProtocolError("DATA came after the end of its stream");
@@ -120,6 +126,7 @@ export class GateStream implements InstanceStream {
     this.#state = "over";
     this.#queue = [];
     if (wasOpen) this.#reader.onReset({ errno, delivered });
+    this.#onOver?.();
   }
 
   /** The bytes that may be sent now. */

@@ -35,6 +35,8 @@ export interface InstanceStream {
    * serve another stream: both sides have said all that belongs to this one.
    */
   close(keepConnection?: boolean): void;
+  /** Calls `run` when the gate has said the last word about the stream, or is gone; at once if that has been. */
+  whenOver(run: () => void): void;
   /** The bytes that were handed to the gate. */
   readonly sent: number;
   /** The bytes that have come from the app. */

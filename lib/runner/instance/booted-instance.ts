@@ -45,8 +45,8 @@ export class BootedInstance implements PoolInstance {
   readonly #open: OpenStream = (reader) => this.#conversation.open(reader);
   readonly #idleOutput: IdleOutput;
   readonly #active = new Set<ServedCall>();
-  /** Calls that have their answer while the function that served them is being ended. */
-  readonly #closing = new Set<ServedCall>();
+  /** The calls whose output still comes, the oldest first: also of those that have ended, until the gate or its end has confirmed that. */
+  readonly #printing = new Set<ServedCall>();
   /** The call that is over when the gate has said how much memory it took. */
   #ending: ServedCall | undefined;
   #state: InstanceState = "starting";
@@ -138,10 +138,10 @@ export class BootedInstance implements PoolInstance {
     if (!served.isOver) {
       const listener = this.#listener(served, (error) => refused.reject(error));
       if (this.app) this.#conversation.beginCall();
-      served.dialogue = call.begin(this.#open, listener);
+      served.dialogue = call.begin((reader) => (served.stream = this.#open(reader)), listener);
     }
     const outcome = await Promise.race([served.outcome, refused.promise]);
-    return { outcome, ended: served.ended, reusable: served.reusable };
+    return { outcome, over: served.over, ended: served.ended, reusable: served.reusable };
   }
 
   drain(reason: ShutdownReason = "spindown"): void {
@@ -163,8 +163,8 @@ export class BootedInstance implements PoolInstance {
     this.#channel.close();
     for (const call of this.#active) this.#settle(call, { kind: "cancelled" });
     this.#exit.resolve(undefined);
-    for (const call of this.#closing) call.close(false);
-    this.#closing.clear();
+    for (const call of this.#printing) call.finish();
+    this.#printing.clear();
     this.#retired.resolve();
   }
 
@@ -212,6 +212,7 @@ export class BootedInstance implements PoolInstance {
       boot_ms: isFirst ? this.#bootMs : undefined,
     });
     this.#active.add(served);
+    this.#printing.add(served);
     return served;
   }
 
@@ -257,12 +258,10 @@ export class BootedInstance implements PoolInstance {
     this.#active.delete(served);
     this.#endCall();
     if (this.#state === "busy" && this.#isLast) this.#state = "draining";
-    if (this.#state === "draining" && this.#active.size === 0) {
-      this.#closing.add(served);
-      return this.#finish();
-    }
+    if (this.#state === "draining" && this.#active.size === 0) return this.#finish();
     if (this.#state === "busy" && this.#active.size === 0) this.#state = "ready";
-    served.close(this.#state === "ready" || this.#state === "busy");
+    const takesMore = this.#state === "ready" || this.#state === "busy";
+    served.close(takesMore, () => this.#printing.delete(served));
   }
 
   /** Tells the gate of an app that asks for its calls that the call is over. `served` is settled when the gate has said what it took. */
@@ -331,9 +330,9 @@ export class BootedInstance implements PoolInstance {
     }
   }
 
-  /** The place of output: the call that has run longest, or the calls that are being closed, or nobody's yet. */
+  /** The place of output: the oldest call whose output still comes, or nobody's yet. */
   get #logger(): Pick<ServedCall, "log" | "logTail"> {
-    const [call] = this.#active.size > 0 ? this.#active : this.#closing;
+    const [call] = this.#printing;
     return call ?? this.#idleOutput;
   }
 
@@ -348,11 +347,9 @@ export class BootedInstance implements PoolInstance {
       const failure = lostAnswer("The function closed the connection", exit);
       call.dialogue?.stop(new Error(failure.message));
       call.end({ kind: "failed", ...failure }, this.app && exit);
-      this.#closing.add(call);
     }
     this.#active.clear();
-    for (const call of this.#closing) call.close(false, exit, endedByUs);
-    this.#closing.clear();
+    for (const call of this.#printing) call.finish(exit, endedByUs);
     this.retire();
   }
 

@@ -3,6 +3,7 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
+import { NotDelivered } from "./boot/not-delivered.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
 import { Upload } from "../gate-protocol/upload.ts";
@@ -14,6 +15,9 @@ import { cancelled, failed, judgeFailed, type Outcome, timedOut } from "./outcom
 /** The answer of a run, or its head, and its final outcome, which comes later if the answer streams or the function is still being ended. */
 export interface Run {
   readonly outcome: Outcome;
+  /** Settles when the function is over with the call: another may have its place. */
+  readonly over: Promise<unknown>;
+  /** Settles when all of the call's output has come, too. */
   readonly ended: Promise<Outcome>;
   /** Settles with whether the instance is ready for another call. */
   readonly reusable: Promise<boolean>;
@@ -26,6 +30,8 @@ const RESET_MS = 5_000;
  * engine and both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
  */
 const LINGER_MS = 5;
+/** The longest time since READY that can be said to a gate, in milliseconds. */
+const WITHIN_MOST_MS = 2 ** 32 - 1;
 
 /**
  * One container with its gate.
@@ -110,8 +116,15 @@ export class Instance implements PoolInstance {
     return this.#channel.gone();
   }
 
-  /** Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. */
+  /**
+   * Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. Throws NotDelivered if it
+   * has been ready for so long that the gate cannot be told how soon the call must come.
+   */
   async serve(call: InstanceCall): Promise<Run> {
+    if (call.by !== undefined && call.by - this.#readyAt > WITHIN_MOST_MS) {
+      this.retire();
+      throw new NotDelivered("The instance of the function has waited for too long");
+    }
     this.#transition("ready", "busy");
     const active = new ActiveCall(call, this.#channel.command, this.#clock);
     this.#call = active;
@@ -142,7 +155,8 @@ export class Instance implements PoolInstance {
       call.signal.removeEventListener("abort", onGone);
     };
     try {
-      return { outcome: await active.outcome, ended: active.ended, reusable: active.reusable };
+      const { ended, reusable } = active;
+      return { outcome: await active.outcome, over: ended, ended, reusable };
     } finally {
       // The answer may have begun only.
       if (active.answered) stopListening();

@@ -2,6 +2,7 @@ import type { Clock } from "../../clock.ts";
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { Reason } from "../../domain/errors.ts";
 import type { ExitFrame } from "../gate-protocol/frames.ts";
+import type { InstanceStream } from "../gate-protocol/instance-stream.ts";
 import type { EarlierOutput } from "./idle-output.ts";
 import { LiveLogs } from "./live-logs.ts";
 import { LogCollector } from "./log-collector.ts";
@@ -41,6 +42,7 @@ export class ServedCall {
   #live: LiveLogs | undefined;
   readonly #began: number;
   readonly #outcome = Promise.withResolvers<Outcome>();
+  readonly #over = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<Outcome>();
   readonly #reusable = Promise.withResolvers<boolean>();
   #answer: StreamAnswer | undefined;
@@ -57,6 +59,8 @@ export class ServedCall {
   /** The outcome at the verdict, and the pieces of output that it has. */
   #judgement: { readonly outcome: Outcome; readonly pieces: number } | undefined;
   dialogue: Dialogue | undefined;
+  /** The stream to the function, if the call has one of its own. */
+  stream: InstanceStream | undefined;
 
   constructor(
     { timeout_ms, onLogs, lines }: Pick<StreamCall, "timeout_ms" | "onLogs" | "lines">,
@@ -74,6 +78,10 @@ export class ServedCall {
 
   get outcome(): Promise<Outcome> {
     return this.#outcome.promise;
+  }
+
+  get over(): Promise<void> {
+    return this.#over.promise;
   }
 
   get ended(): Promise<Outcome> {
@@ -142,16 +150,38 @@ export class ServedCall {
     this.#outcome.resolve(outcome);
   }
 
-  /** Settles what comes after the answer: the end of the record, and whether the instance takes more calls. */
-  close(reusable: boolean, exit?: ExitFrame, endedByUs = false): void {
-    const verdict = this.#verdict ?? { kind: "cancelled" };
-    this.end(verdict);
+  /**
+   * Settles whether the instance takes more calls, and the end of the record once all output has come; then calls `onQuiet`. The gate
+   * sends what the function has printed in front of its last word about the stream.
+   */
+  close(reusable: boolean, onQuiet: () => void): void {
+    this.#close(reusable);
+    const complete = () => {
+      this.#complete();
+      onQuiet();
+    };
+    if (this.stream === undefined) complete();
+    else this.stream.whenOver(complete);
+  }
+
+  /** The same for a call whose instance has ended. */
+  finish(exit?: ExitFrame, endedByUs = false): void {
+    this.#close(false, exit);
+    this.#complete(exit, endedByUs);
+  }
+
+  #close(reusable: boolean, exit?: ExitFrame): void {
+    this.end({ kind: "cancelled" });
     this.report(exit?.peakBytes ?? null, exit);
+    this.#over.resolve();
+    this.#reusable.resolve(reusable);
+  }
+
+  #complete(exit?: ExitFrame, endedByUs = false): void {
     // A function that goes on has usually said all by now: then there is nothing to add to the record.
     const isKnown = exit === undefined && this.#judgement?.pieces === this.#pieces;
     const known = isKnown ? this.#judgement?.outcome : undefined;
-    this.#ended.resolve(known ?? this.#outcomeNow(verdict, exit, endedByUs));
-    this.#reusable.resolve(reusable);
+    this.#ended.resolve(known ?? this.#outcomeNow(this.#verdict ?? { kind: "cancelled" }, exit, endedByUs));
   }
 
   #outcomeNow(verdict: Verdict, exit?: ExitFrame, endedByUs = false): Outcome {

@@ -1,9 +1,12 @@
+import type { Platform } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import { HopCheck } from "../../services/cluster/hop-signature.ts";
 import { Hops } from "../../services/cluster/hops.ts";
 import { Members } from "../../services/cluster/members.ts";
 import { Peers } from "../../services/cluster/peers.ts";
 import { ReceivedHops } from "../../services/cluster/received-hops.ts";
+import { SharedOutput } from "../../services/cluster/shared-output.ts";
+import type { History } from "../../store/history.ts";
 import type { MemberStore } from "../../store/members.ts";
 import { VERSION as version } from "../../version.ts";
 import type { Calls } from "../calls.ts";
@@ -12,27 +15,30 @@ import type { Catalogue } from "../catalogue.ts";
 import type { Data } from "../data.ts";
 
 interface ClusterLinks extends Pick<Catalogue, "functions"> {
+  readonly platform: Pick<Platform, "identity">;
   readonly runner: Runner;
-  /** Returns the service that runs calls, which is made with what is made here. */
-  readonly invocations: () => Calls["invocations"];
+  /** Returns the services for calls, which are made with what is made here. */
+  readonly calls: () => Pick<Calls, "invocations" | "events">;
 }
 
 /** Composes what a server does for and with the others of its database. */
 export function createCluster(
   { config, log, clock, stack }: Tools,
-  { vault, store }: { readonly vault: Data["vault"]; readonly store: MemberStore },
-  { runner, functions, invocations }: ClusterLinks,
+  { vault, store, history }: { readonly vault: Data["vault"]; readonly store: MemberStore; readonly history: History },
+  { platform, runner, functions, calls }: ClusterLinks,
 ) {
   const places = () => runner.places;
-  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, clock, log }));
+  const engine = () => platform.identity;
+  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
   const peers = new Peers({ members, version, clock });
   const hops = new Hops({ runner, peers, key, version, clock, log });
   const check = new HopCheck(key, members, clock);
-  const invoke: Calls["invocations"]["invoke"] = (call) => invocations().invoke(call);
+  const invoke: Calls["invocations"]["invoke"] = (call) => calls().invocations.invoke(call);
   const receivedHops = new ReceivedHops({ check, functions, invocations: { invoke }, runner, version });
+  const sharedOutput = new SharedOutput({ check, events: () => calls().events, history });
   return {
-    services: { members, hops, receivedHops },
+    services: { members, hops, receivedHops, sharedOutput, others: { members, key } },
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
     drain: () => members.leave(),

@@ -20,6 +20,8 @@ export type FunctionListener = (invocationId: string, event: InvocationEvent) =>
 interface Running {
   readonly function_id: string;
   readonly output: LiveOutput;
+  /** True if another server runs it. */
+  readonly isElsewhere: boolean;
 }
 
 /** An invocation whose function has printed something. */
@@ -78,6 +80,7 @@ export class InvocationEvents {
   /** Passes on that the state of an invocation has changed; its output is in the store by then, unless it runs. */
   changed(invocation: Invocation): void {
     if (invocation.status !== "running" && this.#outputs.size > 0) this.#outputs.delete(invocation.id);
+    this.forgetElsewhere(invocation.id);
     this.#tell(invocation, { type: "state", invocation });
     if (invocation.mode === "async") this.#tellOthers?.(invocation.id);
   }
@@ -90,9 +93,23 @@ export class InvocationEvents {
 
   /** Passes on what a function has printed. Call it only before the change that ends the invocation. */
   logged(invocation: Printing, entries: readonly LogEntry[]): void {
+    this.#log(invocation, entries, false);
+  }
+
+  /** The same for an invocation that another server runs. */
+  loggedElsewhere(invocation: Printing, entries: readonly LogEntry[]): void {
+    this.#log(invocation, entries, true);
+  }
+
+  /** Forgets what an invocation has printed on another server. */
+  forgetElsewhere(invocationId: string): void {
+    if (this.#outputs.get(invocationId)?.isElsewhere === true) this.#outputs.delete(invocationId);
+  }
+
+  #log(invocation: Printing, entries: readonly LogEntry[], isElsewhere: boolean): void {
     if (entries.length === 0) return;
     const { id, function_id } = invocation;
-    const running = this.#outputs.get(id) ?? { function_id, output: new LiveOutput() };
+    const running = this.#outputs.get(id) ?? { function_id, output: new LiveOutput(), isElsewhere };
     this.#outputs.set(id, running);
     running.output.add(entries);
     this.#tell(invocation, { type: "log", entries });

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { aborted, onAbort, TaskGroup } from "../../domain/concurrency.ts";
+import { aborted, NamedTasks, onAbort, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, type Reason } from "../../domain/errors.ts";
 import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
@@ -30,7 +30,7 @@ import { PassingBodies } from "./passing-bodies.ts";
 import { countRun, exchangedOf, known, newRecord, rounded, type Target, verdictOf, whyGone } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { payloadOf } from "./stored-messages.ts";
-import { wholeOutcome } from "./whole-outcome.ts";
+import { endOf, sentBytes, wholeOutcome } from "./whole-outcome.ts";
 
 /** A call as it came in. */
 export interface InvokeCall {
@@ -103,6 +103,8 @@ interface InvocationServiceDeps {
 export class InvocationService implements AsyncDisposable {
   readonly #deps: InvocationServiceDeps;
   readonly #active = new TaskGroup();
+  /** The ends of the records of calls that have their answer, by their ids. */
+  readonly #endings = new NamedTasks(this.#active);
   /** The controllers that end the calls that run. Not listeners of one signal: to add and remove one takes longer than all of this. */
   readonly #running = new Set<AbortController>();
   /** The reason why all calls end. */
@@ -151,6 +153,11 @@ export class InvocationService implements AsyncDisposable {
     // Between two attempts, the logs are those of the last one.
     const entries = status === "queued" ? await history.attemptLogs(id, attempts) : await history.logs(id);
     return { entries: entries ?? [], dropped_bytes: log_dropped_bytes };
+  }
+
+  /** Waits until the record of a call that was made here is final: all that its function has printed is in it. Not for other calls. */
+  ended(id: string): Promise<void> {
+    return this.#endings.ended(id);
   }
 
   /** Notes in the record that the function's answer did not reach its caller in whole. */
@@ -248,8 +255,10 @@ export class InvocationService implements AsyncDisposable {
       const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
       end();
       // The function may still be ending; what it does until then belongs in the record.
-      void this.#active.add(
-        run.ended.then((last) => last !== run.outcome && this.#put({ ...answer.invocation, ...known(last) }, last)),
+      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...known(last) }, last);
+      this.#endings.add(
+        id,
+        run.ended.then((last) => last !== run.outcome && put(last)),
       );
       return answer;
     } catch (error) {
@@ -286,9 +295,11 @@ export class InvocationService implements AsyncDisposable {
     if (response === null || response.body instanceof Uint8Array) {
       const answer = this.#finish({ ...record, request_bytes: sentBytes(asked, call) }, asked, call);
       end();
-      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...endOf(answer, last, call) }, last);
-      void this.#active.add(
-        run.ended.then((last) => last !== asked && put(last)).finally(() => passing[Symbol.dispose]()),
+      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...endOf(answer.invocation, last, call) }, last);
+      const ended = run.ended.then((last) => last !== asked && put(last));
+      this.#endings.add(
+        call.id,
+        ended.finally(() => passing[Symbol.dispose]()),
       );
       return answer;
     }
@@ -304,7 +315,8 @@ export class InvocationService implements AsyncDisposable {
     };
     // A reader that takes its time has the end of the answer later than the run; a call that is ended does not wait for it.
     const passed = Promise.race([passing.settled, aborted(abort.signal)]);
-    void this.#active.add(run.ended.then((last) => passed.then(() => finish(last))));
+    const ended = run.ended.then((last) => passed.then(() => finish(last)));
+    this.#endings.add(call.id, ended);
     return { invocation: running, response: { ...response, body: passing.download(response.body) } };
   }
 
@@ -384,15 +396,4 @@ export class InvocationService implements AsyncDisposable {
       run_ms: invocation.run_ms,
     });
   }
-}
-
-/** Returns what the end of a run adds to a record whose caller has the whole answer already. */
-function endOf({ invocation }: Answer, last: Outcome, call: StreamedCall): Partial<Invocation> {
-  const { status, reason, message, response_bytes } = invocation;
-  return { ...known(last), status, reason, message, response_bytes, request_bytes: sentBytes(last, call) };
-}
-
-/** Returns the size of a request's body; of a streamed one, as much as its function was sent. */
-function sentBytes({ sent_bytes }: Outcome, { request: { body }, passing }: StreamedCall): number {
-  return body instanceof Uint8Array ? body.length : (sent_bytes ?? passing.request_bytes);
 }

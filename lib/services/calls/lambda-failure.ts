@@ -28,6 +28,7 @@ export function lambdaFailure(
   const error = functionErrorOf({ ...invocation, ...end }, timeout_ms);
   if (isUrlCall(request)) return error === undefined && report === undefined ? null : urlFailure(error);
   const isPublic = invocation.route_id !== null && invocation.key_id === null;
-  if (report !== undefined && !isPublic) return { status: 502, headers: FUNCTION_ERROR_HEADERS, body: report };
-  return error === undefined ? null : failureResponse(error);
+  if (report === undefined || isPublic) return error === undefined ? null : failureResponse(error);
+  if (report instanceof Uint8Array) return { status: 502, headers: FUNCTION_ERROR_HEADERS, body: report };
+  return failureResponse({ ...report, errorMessage: `RequestId: ${invocation.id} ${report.errorMessage}` });
 }

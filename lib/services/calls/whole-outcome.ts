@@ -1,8 +1,11 @@
 import { CollectedBytes } from "../../domain/calls/collected-bytes.ts";
-import type { FunctionResponse } from "../../domain/calls/http-message.ts";
+import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
+import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { RunnerRun } from "../../runner/call.ts";
+import type { PassingBodies } from "./passing-bodies.ts";
+import { known } from "./record.ts";
 
 /**
  * Returns the outcome of a run with the whole body of its answer, for what stores the answer. `abort` ends the run if the body is
@@ -36,4 +39,21 @@ async function collected(body: ReadableStream<Uint8Array>, limitBytes: number): 
     bytes.add(piece);
   }
   return bytes.all;
+}
+
+/** A call whose function may be sent its body while that arrives. */
+interface SentCall {
+  readonly request: Pick<FunctionRequest, "body">;
+  readonly passing: Pick<PassingBodies, "request_bytes">;
+}
+
+/** Returns what the end of a run adds to a record whose caller has the whole answer already. */
+export function endOf(invocation: Invocation, last: Outcome, call: SentCall): Partial<Invocation> {
+  const { status, reason, message, response_bytes } = invocation;
+  return { ...known(last), status, reason, message, response_bytes, request_bytes: sentBytes(last, call) };
+}
+
+/** Returns the size of a request's body; of a streamed one, as much as its function was sent. */
+export function sentBytes({ sent_bytes }: Outcome, { request: { body }, passing }: SentCall): number {
+  return body instanceof Uint8Array ? body.length : (sent_bytes ?? passing.request_bytes);
 }

@@ -2,7 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 
-/** The path below which servers pass calls on to each other. */
+/** The path at which servers pass calls on to each other. */
 export const HOP_PATH = "/cluster/calls";
 
 /** The time for which a signature is good, in milliseconds, by the clock of the database. */
@@ -24,8 +24,14 @@ export interface Receiver {
   readonly epoch: string;
 }
 
-/** Returns the headers with which a call is passed on: only who has the key can make them, for this body and this process. */
-export function signHop(key: Uint8Array, to: Receiver, body: Uint8Array, now: number): Record<string, string> {
+/** Returns the headers with which a call is passed on: only who has the key can make them, for this path, body and process. */
+export function signHop(
+  key: Uint8Array,
+  to: Receiver,
+  body: Uint8Array,
+  now: number,
+  path = HOP_PATH,
+): Record<string, string> {
   const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(NONCE_BYTES))).toString("hex");
   const signed = { time: String(now), nonce, body: hashOf(body) };
   return {
@@ -33,7 +39,7 @@ export function signHop(key: Uint8Array, to: Receiver, body: Uint8Array, now: nu
     [HEADERS.time]: signed.time,
     [HEADERS.nonce]: nonce,
     [HEADERS.body]: signed.body,
-    [HEADERS.signature]: signatureOf(key, to, signed).toString("hex"),
+    [HEADERS.signature]: signatureOf(key, to, path, signed).toString("hex"),
   };
 }
 
@@ -55,11 +61,11 @@ export class HopCheck {
    * Throws `unauthorized` unless a request was signed for this process a moment ago and comes for the first time. Returns the check
    * of its body, which throws the same: the signature is known to be right before the body is read.
    */
-  check({ headers }: Pick<Request, "headers">): (body: Uint8Array) => void {
+  check({ headers }: Pick<Request, "headers">, path = HOP_PATH): (body: Uint8Array) => void {
     const of = (name: keyof typeof HEADERS) => headers.get(HEADERS[name]) ?? "";
     const signed = { time: of("time"), nonce: of("nonce"), body: of("body") };
     const given = Buffer.from(of("signature"), "hex");
-    const right = signatureOf(this.#key, this.#own, signed);
+    const right = signatureOf(this.#key, this.#own, path, signed);
     if (of("hop") !== "1" || given.length !== right.length || !timingSafeEqual(given, right)) throw notSigned();
     const now = this.#clock.now();
     // Whoever has signed it has written a number.
@@ -83,9 +89,10 @@ export class HopCheck {
 function signatureOf(
   key: Uint8Array,
   { id, epoch }: Receiver,
+  path: string,
   { time, nonce, body }: { readonly [name in "time" | "nonce" | "body"]: string },
 ): Buffer {
-  const text = ["POST", HOP_PATH, id, epoch, time, nonce, body].join("\n");
+  const text = ["POST", path, id, epoch, time, nonce, body].join("\n");
   return Buffer.from(new Bun.CryptoHasher("sha256", key).update(text).digest());
 }
 
@@ -96,6 +103,6 @@ function hashOf(body: Uint8Array): string {
 function notSigned(): AppError {
   return new AppError(
     "unauthorized",
-    "This is not a call that another server of this database has just passed on: check that all have the same SECRET_KEY",
+    "This is nothing that another server of this database has just sent: check that all have the same SECRET_KEY",
   );
 }

@@ -15,13 +15,16 @@ interface MembersDeps {
   readonly version: string;
   /** Returns the calls that ready instances could serve at once, by function and version. */
   readonly places: () => Readonly<Record<string, number>>;
+  /** Returns the id of this server's engine; null while it is not known. */
+  readonly engine: () => string | null;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * The servers of a database: reports this one to the others every 2 s, and knows what they have reported. Only routing and the
- * shares of limits depend on it. While the database is away, all stays as it was: a limit must not double then.
+ * The servers of a database: reports this one to the others every 2 s, and knows what they have reported. Only routing, the
+ * shares of limits and the refusal of images that one engine has depend on it. While the database is away, all stays as it was: a
+ * limit must not double then.
  */
 export class Members implements AsyncDisposable {
   readonly #deps: MembersDeps;
@@ -47,6 +50,12 @@ export class Members implements AsyncDisposable {
     return this.#others;
   }
 
+  /** The other servers that live and whose engine is known to be another one than this server's. */
+  get elsewhere(): readonly Member[] {
+    const own = this.#deps.engine();
+    return own === null ? [] : this.#others.filter(({ engine }) => engine !== null && engine !== own);
+  }
+
   /** The number of servers that live, this one among them. */
   get living(): number {
     return this.#others.length + 1;
@@ -68,14 +77,15 @@ export class Members implements AsyncDisposable {
   /** Lists all servers of the last day by id, this one among them. Throws `database_unavailable`. */
   async list(): Promise<NonNullable<SystemState["servers"]>> {
     const known = await this.#exchange();
-    const { url, version, places } = this.#deps;
-    const own = { id: this.id, epoch: this.epoch, url, version, age_ms: 0, places: places() };
+    const { url, version, places, engine } = this.#deps;
+    const own = { id: this.id, epoch: this.epoch, url, version, age_ms: 0, places: places(), engine: engine() };
     return [own, ...known]
       .toSorted((a, b) => (a.id < b.id ? -1 : 1))
       .map((member) => ({
         id: member.id,
         url: member.url,
         version: member.version,
+        engine: member.engine,
         heartbeat_age_ms: member.age_ms,
         living: member.age_ms < DEAD_MS,
         ready: Object.values(member.places).reduce((sum, places) => sum + places, 0),
@@ -119,8 +129,8 @@ export class Members implements AsyncDisposable {
   }
 
   async #exchange(): Promise<Member[]> {
-    const { store, url, version, places } = this.#deps;
-    const known = await store.report({ epoch: this.epoch, url, version, places: places() });
+    const { store, url, version, places, engine } = this.#deps;
+    const known = await store.report({ epoch: this.epoch, url, version, places: places(), engine: engine() });
     this.#others = known.filter(({ age_ms }) => age_ms < DEAD_MS);
     return known;
   }

@@ -88,6 +88,7 @@ export class Peers {
  */
 export const DIRECT = { keepalive: false, redirect: "manual", proxy: "" } as const;
 
-function isPeer(member: Member): member is Peer {
+/** Returns whether a server can be reached. */
+export function isPeer(member: Member): member is Peer {
   return member.url !== null;
 }

@@ -5,6 +5,7 @@ import type { Logger } from "../../log.ts";
 import type { History } from "../../store/history.ts";
 import type { Notice, Notices } from "../../store/cluster/notices.ts";
 import type { InvocationEvents } from "../calls/events.ts";
+import type { RemoteOutput } from "./remote-output.ts";
 
 /** The interval at which followed invocations are looked at, in milliseconds: notices may be missed, and there is none of synchronous calls. */
 const LOOK_MS = 1_000;
@@ -13,6 +14,7 @@ interface RemoteChangesDeps {
   readonly notices: Pick<Notices, "listen">;
   readonly history: Pick<History, "writtenElsewhere">;
   readonly events: Pick<InvocationEvents, "followed" | "changedElsewhere">;
+  readonly output: Pick<RemoteOutput, "look" | "keep">;
   /** Returns whether an attempt at an invocation is made here: what is read of it may be older than its events. */
   readonly isHere: (invocationId: string) => boolean;
   readonly clock: Clock;
@@ -32,7 +34,9 @@ export class RemoteChanges implements AsyncDisposable {
   constructor(deps: RemoteChangesDeps) {
     this.#deps = deps;
     this.#alarm = new Alarm(deps.clock, () => {
-      this.#look(this.#deps.events.followed);
+      const { events, output } = this.#deps;
+      output.keep(events.followed);
+      this.#look(events.followed);
       this.#alarm.set(LOOK_MS);
     });
   }
@@ -64,11 +68,18 @@ export class RemoteChanges implements AsyncDisposable {
 
   /** Never rejects. */
   async #read(): Promise<void> {
-    const { history, events, isHere, log } = this.#deps;
+    const { history, events, output, isHere, log } = this.#deps;
     const ids = [...this.#asked];
     this.#asked.clear();
     try {
-      for (const record of await history.writtenElsewhere(ids)) if (!isHere(record.id)) events.changedElsewhere(record);
+      const followed = new Set(events.followed);
+      for (const written of await history.writtenElsewhere(ids)) {
+        const { id } = written.invocation;
+        if (isHere(id)) continue;
+        // First: what comes after the end of an attempt is none of its output.
+        if (followed.has(id)) output.look(written);
+        events.changedElsewhere(written.invocation);
+      }
     } catch (error) {
       // The next look finds what this one has missed.
       log.debug("cannot look for changes of invocations", { reason: messageOf(error) });

@@ -21,7 +21,7 @@ import { parseImageReference } from "../../domain/images/reference.ts";
 import { COLLECTED_TIMEOUT_MS, MEMORY_BYTES, WARM_MAX } from "../../domain/limits.ts";
 import type { FunctionTarget } from "../../domain/manifest/plan.ts";
 import type { PullWatcher } from "../../domain/images/pull-progress.ts";
-import type { PlatformImages, RefreshedFunction, ResolvedImage } from "../../runner/platform.ts";
+import type { KnownFunction, PlatformImages, ResolvedImage } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { SecretService } from "../secrets/secrets.ts";
 import {
@@ -99,7 +99,12 @@ export class FunctionPreparation {
     const kept = before?.image === image && find !== "refresh" ? before : undefined;
     const resolved =
       kept === undefined
-        ? await this.#find(find, image, { ...given, digest: before?.digest ?? null }, watcher)
+        ? await this.#find(
+            find,
+            image,
+            { ...given, image_id: before?.image_id ?? null, digest: before?.digest ?? null },
+            watcher,
+          )
         : undefined;
     const target = { image, environment: environment ?? {} };
     const choice = await this.#choose(target, given, { before, kept, resolved, mayTry: find !== "look" });
@@ -172,12 +177,7 @@ export class FunctionPreparation {
     );
   }
 
-  #find(
-    find: Finding,
-    image: string,
-    own: RefreshedFunction,
-    watcher?: PullWatcher,
-  ): Promise<ResolvedImage | undefined> {
+  #find(find: Finding, image: string, own: KnownFunction, watcher?: PullWatcher): Promise<ResolvedImage | undefined> {
     switch (find) {
       case "resolve":
         return this.#deps.runner.images.resolve(image, own, watcher);

@@ -56,13 +56,20 @@ export class ImageRetention implements AsyncDisposable {
   }
 
   /** Removes nothing while `work` runs: an image that it has found must exist when a function gets it. */
-  async holding<T>(work: () => Promise<T>): Promise<T> {
-    this.#holders++;
-    try {
-      await this.#removing;
+  holding<T>(work: () => Promise<T>): Promise<T> {
+    return this.pausedDuring(async () => {
       const result = await work();
       await this.#deps.store.noteUsed(this.#deps.keep);
       return result;
+    });
+  }
+
+  /** Removes nothing while `work` runs, which gets the image of a function that has it already. */
+  async pausedDuring<T>(work: () => Promise<T>): Promise<T> {
+    this.#holders++;
+    try {
+      await this.#removing;
+      return await work();
     } finally {
       this.#holders--;
       this.soon();

@@ -53,6 +53,10 @@ export class ScheduleService implements Disposable {
   constructor(deps: ScheduleDeps) {
     this.#deps = deps;
     this.#alarm = new Alarm(deps.clock, () => void this.#look());
+    deps.store.schedules.follow((ids) => {
+      for (const id of ids) this.#next.delete(id);
+      void this.#planThose(ids);
+    });
   }
 
   /** Lists them in slices: the next times of one take up to a millisecond, and there may be thousands. */
@@ -132,16 +136,16 @@ export class ScheduleService implements Disposable {
     this.#alarm[Symbol.dispose]();
   }
 
-  /** Plans what is stored, in slices. What was created or changed meanwhile is planned already. */
-  async #planAll(): Promise<void> {
-    const { schedules } = this.#deps.store;
-    await mapInSlices(
-      schedules.list().map(({ id }) => id),
-      (id) => {
-        const schedule = this.#next.has(id) || !this.#started ? undefined : schedules.get(id);
-        if (schedule !== undefined) this.#note(schedule);
-      },
-    );
+  #planAll(): Promise<void> {
+    return this.#planThose(this.#deps.store.schedules.list().map(({ id }) => id));
+  }
+
+  /** Plans what is stored of these, in slices. What was created or changed meanwhile is planned already. */
+  async #planThose(ids: readonly string[]): Promise<void> {
+    await mapInSlices(ids, (id) => {
+      const schedule = this.#next.has(id) || !this.#started ? undefined : this.#deps.store.schedules.get(id);
+      if (schedule !== undefined) this.#note(schedule);
+    });
     if (this.#started) this.#sleep();
   }
 
@@ -181,15 +185,15 @@ export class ScheduleService implements Disposable {
     const slices = new Slices();
     for (const [id] of due) {
       if (!this.#started) return;
-      await this.#runOrRetry(id, now);
+      await this.#runOrRetry(id);
       if (slices.over) await slices.next();
     }
     if (this.#started) this.#sleep();
   }
 
-  async #runOrRetry(id: string, now: number): Promise<void> {
+  async #runOrRetry(id: string): Promise<void> {
     try {
-      const after = await this.#run(id, now);
+      const after = await this.#run(id);
       if (after === undefined) this.#next.delete(id);
       else this.#note(after);
     } catch (error) {
@@ -197,18 +201,21 @@ export class ScheduleService implements Disposable {
         schedule_id: id,
         problem: messageOf(error),
       });
-      this.#next.set(id, now + RETRY_MS);
+      this.#next.set(id, this.#deps.clock.now() + RETRY_MS);
     }
   }
 
   /** Queues the runs that are due, each time once: the invocations and the note that they are done are one transaction. */
-  async #run(id: string, now: number): Promise<Schedule | undefined> {
-    const { store, worker, log } = this.#deps;
+  async #run(id: string): Promise<Schedule | undefined> {
+    const { store, worker, clock, log } = this.#deps;
     const dueOf = new Map<string, number>();
     const done = await retryStale(async () => {
       const before = store.schedules.get(id);
       if (before === undefined) return undefined;
-      const { runs: times, last_due } = dueBy(before, now, this.#deps.min_interval_ms);
+      // Of this moment: those before it may have waited long for the database, while other servers have gone on.
+      const { runs: times, last_due } = dueBy(before, clock.now(), this.#deps.min_interval_ms);
+      // Another server has queued them.
+      if (times.length === 0 && last_due === before.last_due) return { schedule: before, queued: [], left_out: [] };
       const runs = (before.paused ? [] : times).map((due) => {
         const run = this.#newRun(before);
         dueOf.set(run.invocation.id, due);

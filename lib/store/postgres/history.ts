@@ -7,7 +7,7 @@ import type {
   LogEntry,
   Undelivered,
 } from "../../domain/calls/invocations.ts";
-import type { DeadFilter, History } from "../history.ts";
+import type { DeadFilter, History, WrittenElsewhere } from "../history.ts";
 import { sizeOf } from "../ledger-rules.ts";
 import type { Payload, Pruning, SavedInvocation } from "../records.ts";
 import type { Client } from "./client/client.ts";
@@ -44,7 +44,7 @@ export class PostgresHistory implements History {
     return this.#parts.invocations.get(this.#client, id);
   }
 
-  writtenElsewhere(ids: readonly string[]): Promise<Invocation[]> {
+  writtenElsewhere(ids: readonly string[]): Promise<WrittenElsewhere[]> {
     return this.#parts.invocations.writtenElsewhere(this.#client, ids);
   }
 

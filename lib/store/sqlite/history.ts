@@ -7,7 +7,7 @@ import type {
   LogEntry,
   Undelivered,
 } from "../../domain/calls/invocations.ts";
-import type { DeadFilter, History } from "../history.ts";
+import type { DeadFilter, History, WrittenElsewhere } from "../history.ts";
 import type { Payload, Pruning, SavedInvocation } from "../records.ts";
 import type { Tables } from "./tables.ts";
 
@@ -28,7 +28,7 @@ export class SqliteHistory implements History {
   }
 
   /** No other server has this database. */
-  async writtenElsewhere(): Promise<Invocation[]> {
+  async writtenElsewhere(): Promise<WrittenElsewhere[]> {
     return [];
   }
 

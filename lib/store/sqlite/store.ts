@@ -4,7 +4,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import type { Route } from "../../domain/routes/routes.ts";
 import type { Logger } from "../../log.ts";
-import type { Basis, ChangedElsewhere, ManifestWrites } from "../configuration.ts";
+import type { Basis, ManifestWrites, RowsElsewhere } from "../configuration.ts";
 import { StoreError } from "../errors.ts";
 import type { Store } from "../store.ts";
 import type { Database } from "./database/database.ts";
@@ -120,11 +120,12 @@ export class SqliteStore implements Store, Disposable {
   }
 
   /** Forgets what is known of the configuration, as another server has changed it, and passes that on. */
-  changedElsewhere({ secrets, ...changed }: ChangedElsewhere & { readonly secrets: readonly string[] }): void {
+  changedElsewhere({ secrets, schedules, ...changed }: RowsElsewhere): void {
     this.functions.refresh();
     this.routes.refresh();
     this.tables.writer.noteChange();
     this.secrets.changedElsewhere(secrets);
+    this.schedules.changedElsewhere(schedules);
     this.functions.changedElsewhere(changed);
   }
 

@@ -1,6 +1,6 @@
 import { InvokeCommand, InvokeWithResponseStreamCommand, LambdaClient } from "@aws-sdk/client-lambda";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type ContractName, isBooted } from "../../../lib/domain/functions/contract.ts";
+import type { ContractName } from "../../../lib/domain/functions/contract.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { type FixtureName, fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
@@ -23,8 +23,8 @@ Bun.serve({ port: 8080, idleTimeout: 0, async fetch(request) {
 interface Made {
   readonly image: FixtureName;
   readonly settings: Partial<Function>;
-  /** A payload, what its answer has, and what is printed. */
-  readonly succeeds: readonly [payload: object, answer: object, printed: string];
+  /** A payload, what its answer has, and all that is in the log of the call. */
+  readonly succeeds: readonly [payload: object, answer: object, log: (id: string) => RegExp];
   readonly fails: readonly [payload: object, failure: object];
 }
 
@@ -33,7 +33,7 @@ const FUNCTIONS: Readonly<Record<ContractName, Made>> = {
   files: {
     image: "static",
     settings: {},
-    succeeds: [{ do: "log", text: "printed" }, { logged: 7 }, "printed"],
+    succeeds: [{ do: "log", text: "printed" }, { logged: 7 }, () => /^printed$/],
     fails: [
       { do: "exit", code: 3 },
       { errorType: "Runtime.ExitError", errorMessage: expect.stringContaining("status 3") },
@@ -45,7 +45,7 @@ const FUNCTIONS: Readonly<Record<ContractName, Made>> = {
       entrypoint: ["sh", "-c"],
       command: ['echo printed >&2; read line; echo "$line"; case $line in *4*) exit 4; esac'],
     },
-    succeeds: [{ a: 1 }, { a: 1 }, "printed\n"],
+    succeeds: [{ a: 1 }, { a: 1 }, () => /^printed\n$/],
     fails: [
       { errorType: "Mine", errorMessage: "4" },
       { errorType: "Mine", errorMessage: "4" },
@@ -54,14 +54,21 @@ const FUNCTIONS: Readonly<Record<ContractName, Made>> = {
   http: {
     image: "bun",
     settings: { command: ["bun", "-e", SERVER] },
-    succeeds: [{}, { path: "/", method: "POST" }, "printed\n"],
+    succeeds: [{}, { path: "/", method: "POST" }, () => /^printed\n$/],
     fails: [{ fail: true }, { errorType: "Function.Status418", errorMessage: "no tea" }],
   },
   lambda: {
     image: "bun",
     settings: { command: ["bun", "-e", RUNTIME], max_calls: 0 },
-    // The last lines of its log, as AWS has them.
-    succeeds: [{ a: 1 }, { event: { a: 1 } }, "REPORT RequestId: "],
+    // As AWS has them; the first call has the output of the boot, too.
+    succeeds: [
+      { a: 1 },
+      { event: { a: 1 } },
+      (id) =>
+        new RegExp(
+          `^(starting\\n)?START RequestId: ${id} Version: 1\\nevent \\{"a":1\\}\\nEND RequestId: ${id}\\nREPORT RequestId: ${id}\\t.*\\n$`,
+        ),
+    ],
     fails: [{ fail: "no such user" }, { errorType: "TypeError", errorMessage: "no such user" }],
   },
 };
@@ -71,10 +78,14 @@ let client: LambdaClient;
 
 beforeAll(async () => {
   server = await TestServer.start();
-  const credentials = { accessKeyId: "fake", secretAccessKey: "fake" };
-  client = new LambdaClient({ endpoint: server.url, region: "eu-west-1", credentials });
+  client = clientOf(server);
 });
 afterAll(() => server[Symbol.asyncDispose]());
+
+function clientOf({ url }: TestServer): LambdaClient {
+  const credentials = { accessKeyId: "fake", secretAccessKey: "fake" };
+  return new LambdaClient({ endpoint: url, region: "eu-west-1", credentials });
+}
 
 const textOf = (payload: { transformToString: () => string } | undefined) => payload?.transformToString() ?? "";
 
@@ -84,7 +95,7 @@ describe.each(Object.keys(FUNCTIONS) as ContractName[])(
   "a function of the contract %s is called by @aws-sdk/client-lambda",
   (contract) => {
     const { image, settings, succeeds, fails } = FUNCTIONS[contract];
-    const [payload, answer, printed] = succeeds;
+    const [payload, answer, log] = succeeds;
     const invoke = (given: object, options: object = {}) =>
       client.send(new InvokeCommand({ FunctionName: `of-${contract}`, Payload: JSON.stringify(given), ...options }));
 
@@ -96,10 +107,8 @@ describe.each(Object.keys(FUNCTIONS) as ContractName[])(
       expect([StatusCode, FunctionError, ExecutedVersion]).toEqual([200, undefined, "$LATEST"]);
       expect(JSON.parse(textOf(Payload))).toMatchObject(answer);
       const id = $metadata.requestId ?? "";
-      // What a server prints may come after its answer.
-      if (isBooted(contract)) await eventually(async () => textIn((await server.logs(id)).entries).includes(printed));
-      const log = isBooted(contract) ? textIn((await server.logs(id)).entries) : atob(LogResult ?? "");
-      expect([log, LogResult]).toEqual([expect.stringContaining(printed), expect.any(String)]);
+      expect(atob(LogResult ?? "")).toMatch(log(id));
+      expect(textIn((await server.logs(id)).entries)).toMatch(log(id));
     });
 
     test("and fails", async () => {
@@ -120,11 +129,11 @@ describe.each(Object.keys(FUNCTIONS) as ContractName[])(
 
     test("as a stream", async () => {
       const command = { FunctionName: `of-${contract}`, Payload: JSON.stringify(payload), LogType: "Tail" } as const;
-      const { EventStream } = await client.send(new InvokeWithResponseStreamCommand(command));
+      const { EventStream, $metadata } = await client.send(new InvokeWithResponseStreamCommand(command));
       const events = await Array.fromAsync(EventStream ?? []);
       const pieces = events.map(({ PayloadChunk }) => Buffer.from(PayloadChunk?.Payload ?? []).toString());
       expect(JSON.parse(pieces.join(""))).toMatchObject(answer);
-      expect(events.at(-1)?.InvokeComplete).toMatchObject({ LogResult: expect.any(String) });
+      expect(atob(events.at(-1)?.InvokeComplete?.LogResult ?? "")).toMatch(log($metadata.requestId ?? ""));
       expect(events.at(-1)?.InvokeComplete?.ErrorCode).toBeUndefined();
     });
   },
@@ -143,4 +152,75 @@ test("the first piece of a web server's answer is there before the second is mad
     if (text === "one") await Array.fromAsync((await send({ go: true })).EventStream ?? []);
   }
   expect(text).toBe("onetwo");
+});
+
+/** A web server, and a runtime, that print in front of their answers and behind them. */
+const PRINTERS = {
+  http: `
+Bun.serve({ port: 8080, async fetch(request) {
+  const { n } = await request.json();
+  console.log("call", n);
+  return Response.json({ n });
+} });
+`,
+  lambda: `
+const api = "http://" + process.env.AWS_LAMBDA_RUNTIME_API + "/2018-06-01/runtime/invocation/";
+for (;;) {
+  const next = await fetch(api + "next");
+  const { n } = await next.json();
+  console.log("call", n);
+  await fetch(api + next.headers.get("lambda-runtime-aws-request-id") + "/response", { method: "POST", body: "{}" });
+  await Bun.sleep(50);
+  console.log("late", n);
+}
+`,
+} as const;
+
+describe.each(["http", "lambda"] as const)("the log of a call of a function of the contract %s", (contract) => {
+  const CALLS = 10;
+  const expected = (n: number, id: string) =>
+    contract === "http"
+      ? [`call ${n}`]
+      : [
+          `START RequestId: ${id} Version: 1`,
+          `call ${n}`,
+          `late ${n}`,
+          `END RequestId: ${id}`,
+          `REPORT RequestId: ${id}`,
+        ];
+  const linesOf = (log: string | undefined) => {
+    const lines = atob(log ?? "")
+      .split("\n")
+      .slice(0, -1);
+    // What REPORT measures comes behind its id.
+    return lines.map((line) => (line.startsWith("REPORT") ? (line.split("\t")[0] ?? "") : line));
+  };
+  const FunctionName = `prints-${contract}`;
+  const command = (n: number) => ({ FunctionName, Payload: JSON.stringify({ n }), LogType: "Tail" }) as const;
+
+  test("has its own lines and all of them, from the first call to the last, whichever way it is asked for", async () => {
+    await using warm = await TestServer.start({ WARM_MAX: "1" });
+    const settings: Partial<Function> = { contract, command: ["bun", "-e", PRINTERS[contract]], max_calls: 0 };
+    await warm.createFunction(await fixture("bun"), { name: FunctionName, ...settings });
+    const caller = clientOf(warm);
+    const starts: unknown[] = [];
+    for (let n = 0; n < CALLS; n += 2) {
+      const { LogResult, $metadata } = await caller.send(new InvokeCommand(command(n)));
+      expect(linesOf(LogResult)).toEqual(expected(n, $metadata.requestId ?? ""));
+      const streamed = await caller.send(new InvokeWithResponseStreamCommand(command(n + 1)));
+      const last = (await Array.fromAsync(streamed.EventStream ?? [])).at(-1)?.InvokeComplete;
+      expect(linesOf(last?.LogResult)).toEqual(expected(n + 1, streamed.$metadata.requestId ?? ""));
+      starts.push((await warm.invocation(streamed.$metadata.requestId ?? "")).start);
+    }
+    // Calls of one instance: a line of one must not be another's.
+    expect(starts).not.toContain("cold");
+  });
+
+  test("has them also if the instance ends with the call", async () => {
+    const settings: Partial<Function> = { contract, command: ["bun", "-e", PRINTERS[contract]], max_calls: 1 };
+    await server.createFunction(await fixture("bun"), { name: `${FunctionName}-once`, ...settings });
+    const once = { ...command(7), FunctionName: `${FunctionName}-once` };
+    const { LogResult, $metadata } = await client.send(new InvokeCommand(once));
+    expect(linesOf(LogResult)).toEqual(expected(7, $metadata.requestId ?? ""));
+  });
 });

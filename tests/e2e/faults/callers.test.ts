@@ -83,9 +83,9 @@ describe("a client that disconnects", () => {
   });
 
   test("while it waits for a place: nothing is started", async () => {
-    const fn = await server.createFunction(image);
     // Long enough for both containers to start before one has ended.
     const ms = 1_500 * (await slowdown());
+    const fn = await server.createFunction(image, { timeout_ms: ms + 30_000 });
     const holders = [1, 2].map(() => server.invoke(fn, { do: "sleep", ms }));
     expect(await eventually(() => busy(2))).toBe(true);
     const client = new AbortController();

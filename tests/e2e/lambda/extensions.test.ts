@@ -63,7 +63,10 @@ test("an extension that ends before its time is told of as AWS does, and so is o
   expect(exits.warnings).toEqual([expect.stringContaining(message)]);
   const failed = await server.invoke(exits, {});
   expect([failed.status, failed.headers.get("x-amz-function-error")]).toEqual([502, "Unhandled"]);
-  expect(await failed.json()).toEqual({ errorType: "Extension.Crash", errorMessage: "Error: exit status 3" });
+  expect(await failed.json()).toEqual({
+    errorType: "Extension.Crash",
+    errorMessage: `RequestId: ${failed.headers.get("x-request-id")} Error: exit status 3`,
+  });
 
   await using silent = await watched("silent", { boot_timeout_ms: 1_500 });
   const late = 'The function did not get ready, as its extension "watcher" did not register, within 1500 ms';
@@ -77,6 +80,7 @@ test("an extension that ends before its time is told of as AWS does, and so is o
     { errorType: "Extension.Crash", errorMessage: `RequestId: ${id} Error: exit status 4` },
   ]);
   expect(await server.invocation(id)).toMatchObject({ status: "failed", reason: "function_failed" });
+  expect(await eventually(async () => (await logOf(crashed)).includes("\tError Type: Extension.Crash\n"))).toBe(true);
 });
 
 test("neither floods of output nor processes that an extension leaves behind keep a call from its answer, nor a container", async () => {

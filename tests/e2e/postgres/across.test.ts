@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Invocation, LogEntry } from "../../../lib/domain/calls/invocations.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import { allEvents } from "../../support/events.ts";
+import { allEvents, eventsOf, type ReceivedEvent } from "../../support/events.ts";
 import { fixture } from "../../support/images.ts";
 import { expectWithin, eventually } from "../../support/pace.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
+import { freePort } from "./support/balancer.ts";
 import { Cluster, LONG_MS } from "./support/cluster.ts";
 
 let cluster: Cluster;
@@ -14,14 +15,19 @@ let fn: Function;
 
 beforeAll(async () => {
   cluster = await Cluster.start();
-  [a, b] = await Promise.all([cluster.server("a"), cluster.server("b")]);
+  const port = String(freePort());
+  // Others can reach B, and not A.
+  const reachable = { PORT: port, ADVERTISE_URL: `http://127.0.0.1:${port}` };
+  [a, b] = await Promise.all([cluster.server("a"), cluster.server("b", reachable)]);
   fn = await a.createFunction(await fixture("chaos"), { timeout_ms: 60_000 });
 });
 afterAll(() => cluster[Symbol.asyncDispose]());
 
-/** Submits work that prints something, and returns its id and the server that does not run it, once it has printed. */
-async function running(body: object): Promise<{ readonly id: string; readonly other: SpawnedServer }> {
-  const id = await cluster.submitted(a, fn, body);
+/**
+ * Submits work that prints something at one server, and returns its id and the server that does not run it, once it has printed.
+ */
+async function running(body: object, at = a): Promise<{ readonly id: string; readonly other: SpawnedServer }> {
+  const id = await cluster.submitted(at, fn, body);
   expect(await eventually(async () => (await cluster.holderOf(id)) !== null, LONG_MS)).toBe(true);
   const [own, other] = (await cluster.holderOf(id)) === "a" ? [a, b] : [b, a];
   const hasPrinted = async () => (await (await fetch(`${own.url}/v1/invocations/${id}/logs`)).text()).includes("text");
@@ -78,9 +84,55 @@ test("events on another server: the states, what was printed, and the end", asyn
   const events = await allEvents(await fetch(`${other.url}/v1/invocations/${id}/events`));
   const states = events.flatMap(({ event, data }) => (event === "state" ? [(data as Invocation).status] : []));
   expect(states).toEqual(["running", "succeeded"]);
+  expect(printedIn(events)).toBe("sleeping\n");
+  expect(events.at(-1)?.event).toBe("end");
+});
+
+test("events on another server: what is printed comes before the end, once, if the server that runs it can be reached", async () => {
+  const { id, other } = await runningAt(b, { do: "sleep", ms: 50_000 });
+  const path = `${other.url}/v1/invocations/${id}`;
+  const got: ReceivedEvent[] = [];
+  const follow = async () => {
+    for await (const event of eventsOf(await fetch(`${path}/events`))) {
+      got.push(event);
+      if (printedIn(got) !== "") break;
+    }
+  };
+  await follow();
+  expect(got.at(-1)?.event).toBe("log");
+  // Whoever comes later has all of it, too.
+  const later = await fetch(`${path}/events`);
+  const read = allEvents(later);
+  expect(await eventually(async () => (await (await fetch(`${path}/logs`)).text()).includes("sleeping"), LONG_MS)).toBe(
+    true,
+  );
+  expect((await cluster.recordOf(other, id)).status).toBe("running");
+  expect((await fetch(`${path}/cancel`, { method: "POST" })).status).toBe(200);
+  const events = await read;
+  expect(printedIn(events)).toBe("sleeping\n");
+  expect(events.at(-1)?.event).toBe("end");
+  const { entries } = ((await (await fetch(`${path}/logs`)).json()) as { data: { entries: LogEntry[] } }).data; // an envelope
+  expect(entries.map(({ text }) => text).join("")).toBe("sleeping\n");
+});
+
+test("the output of a server is for other servers only", async () => {
+  const response = await fetch(`${b.url}/cluster/output`, { method: "POST", body: "id" });
+  expect(response.status).toBe(401);
+});
+
+/** The same for work that one of the servers runs. */
+async function runningAt(own: SpawnedServer, body: object) {
+  for (;;) {
+    const found = await running(body, own);
+    if (found.other !== own) return found;
+    await fetch(`${own.url}/v1/invocations/${found.id}/cancel`, { method: "POST" });
+  }
+}
+
+/** Returns what was printed, as events tell it. */
+function printedIn(events: readonly ReceivedEvent[]): string {
   const printed = events.flatMap(({ event, data }) =>
     event === "log" ? (data as { entries: LogEntry[] }).entries : [],
   );
-  expect(printed.map(({ text }) => text).join("")).toBe("sleeping\n");
-  expect(events.at(-1)?.event).toBe("end");
-});
+  return printed.map(({ text }) => text).join("");
+}

@@ -6,6 +6,7 @@ import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
+import { type Registry, startRegistry } from "../../support/registry/registry.ts";
 import { Diary } from "../faults/support/diary.ts";
 import { NO_DIARY, problemsOf } from "../faults/support/history-check.ts";
 import { createHistoryFunctions, OrderBook } from "../faults/support/orders.ts";
@@ -27,6 +28,9 @@ const TIMEOUT_MS = FULL ? 1_800_000 : 180_000;
 const SEED = Number(process.env["HISTORY_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
 
 let postgres: PrivatePostgres;
+let registry: Registry;
+/** In the registry: one that an engine alone has is refused if other servers have other engines. */
+let image: string;
 let diary: Diary;
 let book: OrderBook;
 const nodes: ClusterNode[] = [];
@@ -34,7 +38,8 @@ const nodes: ClusterNode[] = [];
 beforeAll(async () => {
   postgres = await startPostgres();
   await postgres.run(`create database ${DATABASE}`);
-  const image = await fixture("chaos");
+  registry = await startRegistry();
+  image = (await registry.push(await fixture("chaos"), "team/chaos:1")).reference;
   diary = new Diary();
   nodes.push(...(await Promise.all(["a", "b", "c"].map((id) => ClusterNode.create(id, postgres, image)))));
   await Promise.all(nodes.map((node) => node.start()));
@@ -48,6 +53,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const node of nodes) await node[Symbol.asyncDispose]();
   await postgres[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
   diary[Symbol.dispose]();
 });
 
@@ -78,7 +84,6 @@ test("a change at one server is in force within a second at another one, with an
     expect(await eventually(holds)).toBe(true);
     await expectWithin(performance.now() - changed, 1_000);
   };
-  const image = await fixture("chaos");
   // The first call at the other engine starts a container.
   const fn = await change<Function>("POST", "/v1/functions", { image, network: "none" });
   const call = `/v1/functions/${fn.id}/invoke`;

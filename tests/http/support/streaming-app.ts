@@ -179,7 +179,7 @@ export class StreamingApp implements AsyncDisposable {
     if (answer.body instanceof Uint8Array) return over({ ...head, response_bytes: answer.body.length });
     const ended = Promise.withResolvers<Outcome>();
     const body = told(answer.body, one.signal, (end) => ended.resolve({ ...head, cpu_ms: 3, ...end }));
-    return { outcome: { ...head, response: { ...answer, body } }, ended: ended.promise, ...LEFT };
+    return { outcome: { ...head, response: { ...answer, body } }, over: ended.promise, ended: ended.promise, ...LEFT };
   }
 }
 
@@ -198,7 +198,8 @@ function dataOf({ data }: Socket): SocketData {
 const LEFT = { reusable: Promise.resolve(false), gone: () => Promise.resolve() };
 
 function over(outcome: Outcome): RunnerRun {
-  return { outcome, ended: Promise.resolve(outcome), ...LEFT };
+  const ended = Promise.resolve(outcome);
+  return { outcome, over: ended, ended, ...LEFT };
 }
 
 /** Returns the same stream, cut when the signal aborts; `onEnd` is told how it ended. */

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import type { Run } from "../../../lib/runner/instance/instance.ts";
 import { settled } from "../../support/fake-clock.ts";
 import { FakeApp } from "./fake-app.ts";
 
@@ -26,12 +27,46 @@ describe("BootedInstance serves a call", () => {
       const pending = app.call();
       await app.heard();
       await app.send(stream, SHORT);
-      const { logs } = await (await pending).ended;
+      const run = await pending;
+      await app.confirmEnd(stream);
+      const { logs } = await run.ended;
       return logs.map(({ text, boot }) => [text, boot]);
     };
     expect(await texts(2)).toEqual([["listening\n", true]]);
     await app.log("idle\n");
     expect(await texts(4)).toEqual([["idle\n", undefined]]);
+  });
+
+  test("and what comes behind its answer is its own until the gate confirms its end, also when the next call has begun", async () => {
+    await booted({ max_calls: 0 });
+    const textsOf = async ({ ended }: Run) => (await ended).logs.map(({ text }) => text).join("");
+    const pending = app.call();
+    await app.heard();
+    await app.log("first ");
+    await app.send(2, SHORT);
+    const first = await pending;
+    await first.over;
+    const next = app.call();
+    await app.heard();
+    await app.log("of the first\n");
+    await app.confirmEnd(2);
+    await app.log("of the second\n");
+    await app.send(4, SHORT);
+    const second = await next;
+    await app.confirmEnd(4);
+    await app.log("idle\n");
+    expect([await textsOf(first), await textsOf(second)]).toEqual(["first of the first\n", "of the second\n"]);
+  });
+
+  test("and its record ends with its instance if the gate never confirms its end", async () => {
+    await booted({ max_calls: 0 });
+    const pending = app.call();
+    await app.heard();
+    await app.send(2, SHORT);
+    const { ended } = await pending;
+    await app.log("last\n");
+    app.instance.retire();
+    expect((await ended).logs).toMatchObject([{ text: "last\n" }]);
   });
 
   test("whose answer begins in the middle of a character of its output: the log has it whole", async () => {

@@ -34,6 +34,8 @@ describe("BootedInstance serves a WebSocket", () => {
     await app.send(2, "", true);
     // A function that has exited would be reported by then.
     await app.clock.advance(100);
+    await app.heard();
+    await app.confirmEnd(2);
     const message = "The function closed the WebSocket without a close frame: see its logs";
     expect(await run.ended).toMatchObject({ status: "failed", reason: "invalid_response", message });
     expect(await new Response(run.outcome.response?.body as Bun.BodyInit).text()).toEndWith("hi");
@@ -50,6 +52,7 @@ describe("BootedInstance serves a WebSocket", () => {
   test("which succeeds behind a close frame, and if the client has closed", async () => {
     const run = await connected();
     await app.send(2, CLOSES, true);
+    await app.confirmEnd(2);
     expect(await run.ended).toMatchObject({ status: "succeeded", message: null });
     app.instance.retire();
 
@@ -57,6 +60,7 @@ describe("BootedInstance serves a WebSocket", () => {
     client.close();
     await app.heard();
     await app.send(2, "", true);
+    await app.confirmEnd(2);
     expect(await other.ended).toMatchObject({ status: "succeeded" });
   });
 

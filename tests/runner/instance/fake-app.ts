@@ -72,6 +72,11 @@ export class FakeApp {
     return this.say(...(text === "" ? [] : [data]), ...(ends ? [end] : []));
   }
 
+  /** Has the gate say its last word about a stream that the server has closed. */
+  confirmEnd(stream: number): Promise<void> {
+    return this.say({ type: "close", stream, ending: "reset", errno: 0 });
+  }
+
   log(text: string): Promise<void> {
     return this.say({ type: "log", stream: "stdout", bytes: Buffer.from(text) });
   }

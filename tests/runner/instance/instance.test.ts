@@ -9,6 +9,7 @@ import { Instance, type Run } from "../../../lib/runner/instance/instance.ts";
 import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import type { Ending } from "../../../lib/runner/platform.ts";
+import { NotDelivered } from "../../../lib/runner/instance/boot/not-delivered.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 import { rawFrame } from "../../gate/support/gate-frames.ts";
 
@@ -62,6 +63,16 @@ async function served(...chunks: readonly Uint8Array[]): Promise<Run> {
   for (const bytes of chunks) channel.push(bytes);
   return run;
 }
+
+test("an instance that has waited for longer than a gate can count is not given work, which goes to another one", async () => {
+  channel.push(said(ready));
+  await instance.ready(TIMEOUT_MS, client.signal);
+  await clock.advance(50 * 24 * 3_600_000);
+  expect(await instance.serve(call({ by: clock.monotonic() + 5_000 })).catch((error) => error)).toBeInstanceOf(
+    NotDelivered,
+  );
+  expect([instance.state, channel.written]).toEqual(["retired", []]);
+});
 
 describe("Instance serves a call", () => {
   test("and hands over the response, the logs and the resource use", async () => {

@@ -68,6 +68,17 @@ test("by a public route with raw events strangers do not get the function's repo
   expect(body).not.toContain("secret-module");
 });
 
+test("the error of an extension that keeps the function from starting names the call", () => {
+  const report = { errorType: "Extension.Crash", errorMessage: "Error: exit status 3" };
+  const end = { exit_code: null, signal: null, report };
+  const thrown = new BootError("boot_failed", "Extension.Crash", [], end);
+  const { status, body } = answered(DIRECT, { ...CANNOT_START, key_id: "k" }, thrown) ?? expect.unreachable();
+  expect([status, JSON.parse(body)]).toEqual([
+    502,
+    { errorType: "Extension.Crash", errorMessage: "RequestId: i Error: exit status 3" },
+  ]);
+});
+
 test("what is not the function's fault is an error of the server", () => {
   const fields = { status: "failed", reason: "engine_unavailable", message: "away", route_id: "r" } as const;
   for (const via of [URL_ROUTE, RAW_ROUTE, DIRECT, null]) expect(answered(via, fields)).toBeNull();

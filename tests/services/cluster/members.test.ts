@@ -11,14 +11,19 @@ import { listeningLog } from "../../store/sqlite/support/stores.ts";
 const { log } = listeningLog();
 
 /** Opens a database as a server, and what its services would be given of it. */
-async function openServer(url: string, id: string, given: { clock?: Clock; places?: Record<string, number> } = {}) {
+async function openServer(
+  url: string,
+  id: string,
+  given: { clock?: Clock; places?: Record<string, number>; engine?: string | null } = {},
+) {
   const shared = await openShared(url, { log, clock: systemClock, server_id: id });
-  const { clock = new FakeClock(), places = {} } = given;
+  const { clock = new FakeClock(), places = {}, engine = null } = given;
   const members = new Members({
     store: shared.members,
     url: id === "c" ? null : `http://${id}:9999`,
     version: "1.0.0",
     places: () => places,
+    engine: () => engine,
     clock,
     log,
   });
@@ -74,6 +79,22 @@ test("a server that has not reported itself for 10 seconds is dead, and is forgo
   expect(await a.members.list()).toMatchObject([{ id: "a" }]);
   await b.members.list();
   expect(await a.members.list()).toHaveLength(2);
+});
+
+test("servers elsewhere are those that live and have another engine, if both are known", async () => {
+  const database = await newDatabase();
+  const engines = { a: "one", b: "two", c: "one", d: null, e: "two" };
+  await using opened = new AsyncDisposableStack();
+  const entries = Object.entries(engines).map(async ([id, engine]) => {
+    const { members } = opened.use(await openServer(database.url, id, { engine }));
+    await members.begin();
+    return [id, members] as const;
+  });
+  const { a, c, d } = Object.fromEntries(await Promise.all(entries));
+  await database.run("update servers set heartbeat = heartbeat - 10000 where id = 'e'");
+  for (const members of [a, c, d]) await members?.list();
+  expect([a, c, d].map((members) => members?.elsewhere.map(({ id }) => id))).toEqual([["b"], ["b"], []]);
+  expect((await a?.list())?.map(({ id, engine }) => [id, engine])).toEqual(Object.entries(engines));
 });
 
 test("while the database does not answer, a server counts those that it knew", async () => {

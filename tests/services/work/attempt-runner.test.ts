@@ -61,6 +61,7 @@ function runOf(response: FunctionResponse, head: Partial<Outcome>, ended: Promis
   const outcome = { ...BARE_OUTCOME, ...head, response };
   return {
     outcome,
+    over: ended,
     ended: ended.then((end) => ({ ...outcome, ...end })),
     reusable: Promise.resolve(false),
     gone: () => Promise.resolve(),

@@ -154,6 +154,31 @@ describe("ScheduleService", () => {
     expect(store.tables.work.count()).toBe(3);
   });
 
+  test("a look that takes minutes does not take back what other servers have done meanwhile", async () => {
+    const { store, clock, schedules } = await bench();
+    open.push(store, schedules);
+    schedules.start();
+    const minutes = { ...minutely, overlap: "queue" as const };
+    await schedules.create(minutes);
+    const { id } = await schedules.create(minutes);
+    const submit = store.ledger.submitScheduled.bind(store.ledger);
+    let done = 0;
+    store.ledger.submitScheduled = async (runs) => {
+      store.ledger.submitScheduled = submit;
+      // The database is slow with the first one; another server is done with the second.
+      clock.jump(180_000);
+      const before = store.schedules.get(id);
+      done = clock.now();
+      if (before !== undefined) await submit({ before, last_due: done, runs: [] });
+      return submit(runs);
+    };
+    await clock.advance(60_000);
+    await clock.advance(1);
+    expect(store.schedules.get(id)?.last_due).toBe(done);
+    const { invocations } = store.tables.invocations.list({ limit: 100 });
+    expect(invocations.filter(({ schedule_id }) => schedule_id === id)).toEqual([]);
+  });
+
   test("a restart neither loses nor repeats a run", async () => {
     const store = newStore();
     open.push(store);

@@ -341,6 +341,21 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect(store.pulledImages.list()).toHaveLength(1);
   });
 
+  test("ownImageId: is the id on this engine, by which a pulled image is needed, until no version has the other one", async () => {
+    const { image_id } = store.functions.list()[0] ?? {};
+    if (typeof image_id !== "string") throw new Error("there is no function with an image");
+    await store.pulledImages.record({ image_id: "own 1", brought: true, names: [] });
+    const isNeeded = () => [store.pulledImages.isNeeded("own 1", 1), store.pulledImages.unneeded(1).length === 0];
+    expect([store.settings.ownImageId(image_id), ...isNeeded()]).toEqual([undefined, false, false]);
+    await store.settings.noteOwnImageId(image_id, "own 1");
+    expect([store.settings.ownImageId(image_id), ...isNeeded()]).toEqual(["own 1", true, true]);
+    await store.settings.noteOwnImageId("of no version", "own 2");
+    expect(store.settings.ownImageId("of no version")).toBe("own 2");
+    await store.settings.noteOwnImageId(image_id, "own 3");
+    expect(["of no version", image_id].map((id) => store.settings.ownImageId(id))).toEqual([undefined, "own 3"]);
+    expect(isNeeded()).toEqual([false, false]);
+  });
+
   test("applyManifest: writes everything, or nothing", async () => {
     await store.functions.insert(someFunction("old"));
     const f2 = someFunction("f2", { name: "two" });

@@ -7,7 +7,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
-import { listeningLog } from "../sqlite/support/stores.ts";
+import { listeningLog, someFunction } from "../sqlite/support/stores.ts";
 
 /** Two servers of one database. Time passes only if a test lets it. */
 let clock: FakeClock;
@@ -75,13 +75,28 @@ test("lost: work of others is not taken over for some time after a start of Post
   expect(await other.ledger.end(success(first))).toBe(true);
 });
 
+test("ownImageId: is that of one server, and lasts", async () => {
+  const { url } = await newDatabase();
+  await using here = await open(url, "here");
+  await here.functions.insert(someFunction("f1"));
+  const imageId = here.functions.get("f1")?.image_id ?? "";
+  {
+    await using there = await open(url, "there");
+    await there.settings.noteOwnImageId(imageId, "at there");
+    await here.settings.noteOwnImageId(imageId, "at here");
+    expect([here, there].map(({ settings }) => settings.ownImageId(imageId))).toEqual(["at here", "at there"]);
+  }
+  await using restarted = await open(url, "there");
+  expect(restarted.settings.ownImageId(imageId)).toBe("at there");
+  expect(restarted.functions.get("f1")?.image_id).toBe(imageId);
+});
+
 test("writtenElsewhere: records that another server wrote last", async () => {
   for (const id of ["x", "y"]) await a.ledger.submit(newWork(id, { function_id: id }));
   await claimed(b, "x");
-  const ids = async (store: PostgresStore) =>
-    (await store.history.writtenElsewhere(["x", "y", "none"])).map(({ id }) => id).toSorted();
-  expect(await ids(a)).toEqual(["x"]);
-  expect(await ids(b)).toEqual(["y"]);
+  const found = (store: PostgresStore) => store.history.writtenElsewhere(["x", "y", "none"]);
+  expect(await found(a)).toMatchObject([{ holder: "b", invocation: { id: "x", status: "running" } }]);
+  expect(await found(b)).toMatchObject([{ holder: "a", invocation: { id: "y", status: "queued" } }]);
 });
 
 const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };

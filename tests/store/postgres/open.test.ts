@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { type Clock, systemClock } from "../../../lib/clock.ts";
+import { SCHEDULE_DEFAULTS } from "../../../lib/domain/schedules.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
 import { StoreError } from "../../../lib/store/errors.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
@@ -108,6 +109,28 @@ test("a server learns which secrets others change and delete, and reads everythi
   await until("s undefined");
   await database.run("update configuration_state set version = version + 2, forgotten = version + 1");
   await until("own 3");
+});
+
+test("a server learns which schedules others add, change and delete, and of none of its own", async () => {
+  const { url } = await newDatabase();
+  await using a = await openPostgresStore(url, options("a"));
+  await using b = await openPostgresStore(url, options("b"));
+  const seen: string[] = [];
+  b.schedules.follow((ids) => seen.push(...ids.map((id) => `${id} ${b.schedules.get(id)?.cron}`)));
+  const until = async (...expected: string[]) => {
+    while (seen.length < expected.length) await Bun.sleep(5);
+    expect(seen.splice(0)).toEqual(expected);
+  };
+  await a.functions.insert(someFunction("f1"));
+  const fields = { id: "s1", function_id: "f1", last_due: 0, last_invocation_id: null };
+  const one = { ...SCHEDULE_DEFAULTS, ...fields, cron: "@daily", created_at: timestamp(0), updated_at: timestamp(0) };
+  await a.schedules.insert(one);
+  await until("s1 @daily");
+  await a.schedules.replace(one, { ...one, cron: "@hourly" });
+  await until("s1 @hourly");
+  await b.schedules.insert({ ...one, id: "own" });
+  await a.schedules.delete("s1");
+  await until("s1 undefined");
 });
 
 test("a second server with the same id is refused while the first one lives", async () => {

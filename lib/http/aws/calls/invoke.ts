@@ -1,5 +1,6 @@
 import { rawEvent } from "../../../domain/lambda/raw-event.ts";
 import { type BufferedRequest, JSON_TYPE } from "../../../domain/calls/http-message.ts";
+import { aborted, deadline } from "../../../domain/concurrency.ts";
 import type { IdempotentRequest } from "../../../domain/calls/idempotency.ts";
 import { publicError } from "../../../domain/calls/public-message.ts";
 import { AppError } from "../../../domain/errors.ts";
@@ -22,6 +23,12 @@ import type { AwsRequest, AwsTools } from "../wire/tools.ts";
 /** The ways to call a function, in `X-Amz-Invocation-Type`. */
 const TYPES = ["RequestResponse", "Event", "DryRun"] as const;
 type InvocationType = (typeof TYPES)[number];
+
+/**
+ * The longest wait of a client that wants the log for the end of a call that has its answer, in milliseconds: a runtime has 2 s to ask for
+ * the next call, and extensions as long to end.
+ */
+const ENDING_MS = 10_000;
 
 const CLIENT_CONTEXT = "x-amz-client-context";
 /** Members of a request whose wish this server cannot fulfil, by their headers. */
@@ -155,12 +162,21 @@ async function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, 
   const type = response?.headers.find(([name]) => name === "content-type")?.[1];
   headers.set("Content-Type", failure === undefined && type !== undefined ? type : JSON_TYPE);
   if (failure !== undefined) headers.set("X-Amz-Function-Error", "Unhandled");
-  if (getsLogTail(request, call)) headers.set("X-Amz-Log-Result", await tailFor(tools, invocation));
+  if (getsLogTail(request, call)) headers.set("X-Amz-Log-Result", await tailFor(tools, invocation, request.signal));
   return new Response(Buffer.from(body.buffer, body.byteOffset, body.byteLength), { status: 200, headers });
 }
 
-/** Returns the end of what a call has printed, in base64; empty if it cannot be read now: the function has run, so its answer counts. */
-export async function tailFor({ invocations }: Pick<AwsTools, "invocations">, { id }: Invocation): Promise<string> {
+/**
+ * Returns the end of what a call has printed, in base64, once it has ended: a function may print after its answer. Empty if it cannot be
+ * read now: the function has run, so its answer counts.
+ */
+export async function tailFor(
+  { invocations, clock }: Pick<AwsTools, "invocations" | "clock">,
+  { id }: Invocation,
+  signal: AbortSignal,
+): Promise<string> {
+  using limit = deadline(clock, ENDING_MS, signal);
+  await Promise.race([invocations.ended(id), aborted(limit.signal)]);
   try {
     const { entries } = await invocations.logs(id);
     return logTail(entries);

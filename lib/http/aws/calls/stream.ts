@@ -50,7 +50,7 @@ function respond(tools: AwsTools, { request }: AwsRequest, call: AwsCall, { answ
   };
   const end = async (late: Failure | undefined): Promise<Buffer> => {
     const last = failure ?? late;
-    const LogResult = getsLogTail(request, call) ? await tailFor(tools, invocation) : undefined;
+    const LogResult = getsLogTail(request, call) ? await tailFor(tools, invocation, request.signal) : undefined;
     const told = { ErrorCode: last?.errorType, ErrorDetails: last?.errorMessage, LogResult };
     return eventMessage("InvokeComplete", JSON_TYPE, Buffer.from(JSON.stringify(told)));
   };

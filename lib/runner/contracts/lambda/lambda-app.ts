@@ -4,7 +4,7 @@ import type { InstanceStream, StreamReader } from "../../gate-protocol/instance-
 import type { ArrivedHead } from "../../http1/request-reader.ts";
 import type { AskingApp, InitFailure, ShutdownReason } from "../../instance/boot/asking-app.ts";
 import type { ExtensionEndFrame, ExtensionsFrame } from "../../gate-protocol/frames.ts";
-import type { AnswerListener, Dialogue } from "../../instance/stream-exchange.ts";
+import type { AnswerListener } from "../../instance/stream-exchange.ts";
 import { type ApiAnswer, Connection, type RequestTaker } from "./connection.ts";
 import {
   ACCEPTED,
@@ -45,7 +45,10 @@ const UNREAD = "The function closed the connection before it had read its event,
  */
 export class LambdaApp implements AskingApp {
   readonly #clock: Clock;
-  readonly #asks = Promise.withResolvers<InitFailure | undefined>();
+  readonly #asks = Promise.withResolvers<void>();
+  #initFailure: InitFailure | undefined;
+  /** The connection of a report that it cannot start. */
+  #reporter: Connection | undefined;
   #state: "init" | "waiting" | "invoked" | "answered" = "init";
   /** The held `GET next`. */
   #next: Connection | undefined;
@@ -86,15 +89,16 @@ export class LambdaApp implements AskingApp {
     return this.#extensions.shutDown({ shutdownReason, deadlineMs: this.#deadline(inMs) });
   }
 
+  /** An extension may end in the moment in which all have asked: that is still a failure of the start. */
   get asks(): Promise<InitFailure | undefined> {
-    return this.#asks.promise;
+    return this.#asks.promise.then(() => this.#initFailure);
   }
 
   readonly accept = (stream: InstanceStream): StreamReader =>
     new Connection(stream, (head, connection) => this.#take(head, connection));
 
   /** Hands a call to the runtime: at once if it has asked, else when it does. */
-  serve(call: LambdaCall, listener: AnswerListener): Dialogue {
+  serve(call: LambdaCall, listener: AnswerListener): LambdaDialogue {
     const dialogue: LambdaDialogue = new LambdaDialogue(call, listener, this.#clock, () => {
       if (this.#dialogue === dialogue) this.#dialogue = undefined;
     });
@@ -158,7 +162,7 @@ export class LambdaApp implements AskingApp {
     if (this.#state !== "waiting") return;
     if (!this.#hasBooted && this.#extensions.missing === undefined) {
       this.#hasBooted = true;
-      this.#asks.resolve(undefined);
+      this.#asks.resolve();
     }
     if (this.#dialogue?.isDelivered === true && this.#extensions.areIdle) this.#dialogue.next();
   }
@@ -166,9 +170,15 @@ export class LambdaApp implements AskingApp {
   /** Takes the failure of an extension. */
   #fail({ error_type, error_message, message }: ExtensionFailure): void {
     const payload = { errorType: error_type, errorMessage: `Error: ${error_message}` };
-    if (!this.#hasBooted) this.#asks.resolve({ message, payload: Buffer.from(JSON.stringify(payload)) });
+    this.#failInit({ message, payload });
     const dialogue = this.#dialogue;
     dialogue?.crash(message, { ...payload, errorMessage: `RequestId: ${dialogue.call.id} Error: ${error_message}` });
+  }
+
+  /** Takes why it cannot start. Only the first reason counts. */
+  #failInit(failure: InitFailure): void {
+    this.#initFailure ??= failure;
+    this.#asks.resolve();
   }
 
   #deadline(inMs: number): number {
@@ -184,10 +194,16 @@ export class LambdaApp implements AskingApp {
   }
 
   #takeInitError(headers: ArrivedHead["headers"], connection: Connection): RequestTaker {
-    return new Collects(connection, LAMBDA_RESPONSE_BYTES, (body) => {
+    // One at a time: each is kept here until it is whole.
+    if (this.#state !== "init" || this.#reporter !== undefined) return new Answers(connection, OUT_OF_ORDER);
+    this.#reporter = connection;
+    const take = (body: Uint8Array) => {
       if (this.#state !== "init") return OUT_OF_ORDER;
-      this.#asks.resolve({ ...readReport(headers.get(ERROR_TYPE_HEADER), body), payload: body });
+      this.#failInit({ ...readReport(headers.get(ERROR_TYPE_HEADER), body), payload: body });
       return ACCEPTED;
+    };
+    return new Collects(connection, LAMBDA_RESPONSE_BYTES, take, () => {
+      if (this.#reporter === connection) this.#reporter = undefined;
     });
   }
 

@@ -35,6 +35,8 @@ export class LambdaDialogue implements Dialogue {
   #delivered = false;
   sent_bytes = 0;
   response_bytes = 0;
+  /** The type of the error of an extension that has kept the call from its answer. */
+  crashed: string | undefined;
 
   /** `onOver` is called when the instance is done with the call. */
   constructor(call: LambdaCall, listener: AnswerListener, clock: Clock, onOver: () => void) {
@@ -159,6 +161,7 @@ export class LambdaDialogue implements Dialogue {
   /** Takes a failure beside the runtime, which is not over its answer: an extension has failed. The instance is done for. */
   crash(message: string, document: FunctionError): void {
     if (this.#over) return;
+    if (!this.#delivered) this.crashed = document.errorType;
     if (this.#arriving === undefined && !this.#delivered) {
       const payload = Buffer.from(JSON.stringify(document));
       const response = this.call.form.response({ kind: "error", payload, error_type: document.errorType });

@@ -11,6 +11,7 @@ import type { ContractCall } from "../contract.ts";
 import type { FunctionFacts } from "./extensions.ts";
 import { formOf } from "./function-url.ts";
 import { LambdaApp } from "./lambda-app.ts";
+import type { LambdaDialogue } from "./lambda-dialogue.ts";
 import { reportLines } from "./report.ts";
 
 const MIB = 1024 * 1024;
@@ -69,7 +70,11 @@ export const LAMBDA = {
     const event = form.event(request, body);
     const { timeout_ms } = fn;
     const call = { id, event, form, timeout_ms, headers: eventHeaders(id, fn, headers) };
-    return { begin: (_open, listener) => app.serve(call, listener), lines: reportLines(id, fn) };
+    let dialogue: LambdaDialogue | undefined;
+    return {
+      begin: (_open, listener) => (dialogue = app.serve(call, listener)),
+      lines: reportLines(id, fn, () => dialogue?.crashed),
+    };
   },
 };
 

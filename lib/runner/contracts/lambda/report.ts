@@ -6,9 +6,13 @@ const MIB = 1024 * 1024;
 
 /**
  * Returns the lines that AWS Lambda adds to the log of a call. The time is what the call took and not billed in whole milliseconds; the memory
- * is measured, and left out where it is not known.
+ * is measured, and left out where it is not known. `crashed` returns the type of the error of an extension that has ended the call.
  */
-export function reportLines(id: string, fn: Function): NonNullable<StreamExchange["lines"]> {
+export function reportLines(
+  id: string,
+  fn: Function,
+  crashed: () => string | undefined,
+): NonNullable<StreamExchange["lines"]> {
   const { version, memory_bytes } = fn;
   return {
     first: `START RequestId: ${id} Version: ${version}\n`,
@@ -21,7 +25,7 @@ export function reportLines(id: string, fn: Function): NonNullable<StreamExchang
         `Memory Size: ${Math.floor(memory_bytes / MIB)} MB`,
         ...(peak === null ? [] : [`Max Memory Used: ${Math.ceil(peak / MIB)} MB`]),
         ...(boot_ms === undefined ? [] : [`Init Duration: ${boot_ms.toFixed(2)} ms`]),
-        ...statusOf(id, end, fn),
+        ...statusOf(id, end, fn, crashed()),
       ];
       const late = end.status === "timed_out" ? `${timedOut(id, fn)}\n` : "";
       return `${late}END RequestId: ${id}\nREPORT ${fields.join("\t")}\n`;
@@ -34,8 +38,9 @@ function timedOut(id: string, { timeout_ms }: Function): string {
 }
 
 /** A call that its function has reported as failed has no status: its runtime was fine. */
-function statusOf(id: string, end: CallEnd, { timeout_ms }: Function): string[] {
+function statusOf(id: string, end: CallEnd, { timeout_ms }: Function, crashed: string | undefined): string[] {
   if (end.status === "timed_out") return ["Status: timeout"];
+  if (crashed !== undefined) return ["Status: error", `Error Type: ${crashed}`];
   if (end.reason === null || (end.reason === "function_failed" && end.exit_code === null && end.signal === null))
     return [];
   const error = functionErrorOf({ ...end, id, message: null }, timeout_ms);

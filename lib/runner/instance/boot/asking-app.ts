@@ -1,3 +1,4 @@
+import type { FunctionError } from "../../../domain/lambda/function-error.ts";
 import type { ExtensionEndFrame, ExtensionsFrame } from "../../gate-protocol/frames.ts";
 import type { StreamAcceptor } from "../../gate-protocol/instance-stream.ts";
 
@@ -26,6 +27,6 @@ export type ShutdownReason = "spindown" | "timeout" | "failure";
 export interface InitFailure {
   /** For people, in one line. */
   readonly message: string;
-  /** The report as it was sent. */
-  readonly payload: Uint8Array;
+  /** The report as it was sent, or, if something beside the app is the reason, the error without the id of a call in front of its message. */
+  readonly payload: Uint8Array | FunctionError;
 }

@@ -135,11 +135,24 @@ function noting(table: MirroredTable): string {
 }
 
 function statementsOf(sqlite: Sqlite, table: MirroredTable): TableStatements {
-  const { name, hasPlace } = table;
+  const { name } = table;
+  const { fields, insert } = rowsOf(sqlite, table);
+  const here = `${idOf(table, name)} = ?`;
+  return {
+    read: sqlite.prepare(`select json_object(${fields}) as record from ${name} where ${here}`),
+    remove: sqlite.prepare(`delete from ${name} where ${here}`),
+    insert,
+  };
+}
+
+/** Returns the arguments of `json_object` for a row of a table, and what inserts such a row. */
+export function rowsOf(
+  sqlite: Sqlite,
+  { name, hasPlace }: Pick<MirroredTable, "name" | "hasPlace">,
+): Pick<TableStatements, "insert"> & { readonly fields: string } {
   const columns = sqlite.query<{ name: string }, []>(`select name from pragma_table_info('${name}')`).all();
   const known = new Set([...(hasPlace ? [PLACE] : []), ...columns.map((column) => column.name)]);
   const fields = [...known].map((column) => `'${column}', ${column}`).join();
-  const here = `${idOf(table, name)} = ?`;
   const inserts = new Map<string, Statement<unknown, [Columns]>>();
   const insert = (record: string) => {
     const given = Object.entries(JSON.parse(record) as Columns); // `read` made it
@@ -154,9 +167,5 @@ function statementsOf(sqlite: Sqlite, table: MirroredTable): TableStatements {
     }
     statement.run(row);
   };
-  return {
-    read: sqlite.prepare(`select json_object(${fields}) as record from ${name} where ${here}`),
-    remove: sqlite.prepare(`delete from ${name} where ${here}`),
-    insert,
-  };
+  return { fields, insert };
 }

@@ -23,9 +23,12 @@ export const MIRRORED: readonly MirroredTable[] = [
   { name: "builds", id: "ROW.id", hasPlace: false },
 ];
 
-/** Returns whether a row is about one server and its engine: the images there, its builds, and the mark of its containers. */
+/** The settings that are about one server and its engine: the mark of its containers, and the ids of images there. */
+const OWN_SETTINGS: ReadonlySet<string> = new Set(["owner_id", "own_image_ids"]);
+
+/** Returns whether a row is about one server and its engine: the images there, its builds, and some settings. */
 export function isOwn(kind: string, id: string): boolean {
-  return kind === "pulled_images" || kind === "builds" || (kind === "settings" && id === "owner_id");
+  return kind === "pulled_images" || kind === "builds" || (kind === "settings" && OWN_SETTINGS.has(id));
 }
 
 /** Returns the expression of the id of `row`: a table, `new` or `old`. */

@@ -1,5 +1,5 @@
 import { AppError } from "../../../domain/errors.ts";
-import type { ChangedElsewhere } from "../../configuration.ts";
+import type { RowsElsewhere } from "../../configuration.ts";
 import { MIGRATIONS } from "../../sqlite/migrations/migrations.ts";
 import type { Client, Statements, Transaction } from "../client/client.ts";
 import { isOwn } from "./mirrored-tables.ts";
@@ -28,14 +28,8 @@ interface Waiting extends Trial {
   readonly resolve: () => void;
 }
 
-/** The rows that other servers have changed, by what depends on them. */
-interface ElsewhereRows extends ChangedElsewhere {
-  /** The names of secrets. */
-  readonly secrets: readonly string[];
-}
-
 /** Called before any other code can look; with no rows at the first read. */
-type Follower = (changed: ElsewhereRows) => void;
+type Follower = (changed: RowsElsewhere) => void;
 
 /**
  * Changes the configuration that several servers share, one change at a time: it locks the state, brings the mirror up to
@@ -212,7 +206,8 @@ export class SharedConfiguration {
     const idsOf = (table: string) => rows.changed.flatMap(({ kind, id }) => (kind === table && !isFirst ? [id] : []));
     // Of those that were read again, most are as they were.
     const functions = before === undefined ? idsOf("functions") : differing(before, this.#mirror.functionTimes());
-    this.#follower({ secrets: idsOf("secrets"), functions, routes: idsOf("routes").length > 0 });
+    const [secrets, schedules] = [idsOf("secrets"), idsOf("schedules")];
+    this.#follower({ secrets, schedules, functions, routes: idsOf("routes").length > 0 });
   }
 
   /** Reads the rows that have changed since a version, or all of them (-1). */

@@ -2,12 +2,14 @@ import type { Logger } from "../../../log.ts";
 import { StoreError } from "../../errors.ts";
 import type { Client, Statements } from "../client/client.ts";
 import { MIGRATIONS as ROWS } from "../../sqlite/migrations/migrations.ts";
+import { migrateConfiguration } from "../configuration/row-migration.ts";
 import first from "./0001-first.sql" with { type: "text" };
 import servers from "./0002-servers.sql" with { type: "text" };
 import places from "./0003-places.sql" with { type: "text" };
+import engines from "./0004-engines.sql" with { type: "text" };
 
 /** In order; the number of a migration is its place, from 1. */
-export const MIGRATIONS: readonly string[] = [first, servers, places];
+export const MIGRATIONS: readonly string[] = [first, servers, places, engines];
 
 /**
  * The oldest schema whose servers can go on while the database is as this version leaves it, so that servers can be upgraded one
@@ -25,9 +27,9 @@ interface Schema {
 
 /**
  * Applies the migrations that a database lacks, all in one transaction. Of several servers that start at once one does it,
- * and the others wait. Throws a `StoreError` if a newer version has made the database one that this one cannot use.
+ * and the others wait. The rows of the configuration are migrated by SQLite's migrations. Throws a `StoreError` if a newer version has made the database one that this one cannot use.
  */
-export async function migrate(client: Client, log: Logger): Promise<void> {
+export async function migrate(client: Client, log: Logger, rows = ROWS): Promise<void> {
   const from = await client.transaction(async (statements) => {
     await statements.run("select pg_advisory_xact_lock($lock::bigint)", { lock: LOCK });
     await statements.run("create table if not exists slipway_schema (version integer not null)");
@@ -42,9 +44,7 @@ export async function migrate(client: Client, log: Logger): Promise<void> {
       await statements.run("insert into slipway_schema values ($version::integer, $oldest::integer)", bindings);
     const raised = "version = greatest(version, $version::integer), oldest = greatest(oldest, $oldest::integer)";
     await statements.run(`update slipway_schema set ${raised}`, bindings);
-    await statements.run("update configuration_state set schema = greatest(schema, $rows::integer)", {
-      rows: ROWS.length,
-    });
+    await migrateConfiguration(statements, rows);
     return version;
   });
   if (from > 0 && from < MIGRATIONS.length) log.info("migrated the database", { from, to: MIGRATIONS.length });

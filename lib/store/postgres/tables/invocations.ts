@@ -9,7 +9,7 @@ import { STATUSES } from "../../../domain/calls/invocations.ts";
 import { PAGE, TIMEOUT_MS } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import { decodeCursor, encodeCursor } from "../../cursors.ts";
-import type { DeadFilter } from "../../history.ts";
+import type { DeadFilter, WrittenElsewhere } from "../../history.ts";
 import type { Pruning } from "../../records.ts";
 import type { Bindings } from "../client/statement.ts";
 import type { Statements } from "../client/client.ts";
@@ -102,13 +102,13 @@ export class InvocationTable {
   }
 
   /** Returns those records among these that another server has written last. */
-  async writtenElsewhere(statements: Statements, ids: readonly string[]): Promise<Invocation[]> {
-    const rows = await statements.all<InvocationRow>(
-      `select ${INVOCATION} from invocations
+  async writtenElsewhere(statements: Statements, ids: readonly string[]): Promise<WrittenElsewhere[]> {
+    const rows = await statements.all<InvocationRow & { readonly holder: string }>(
+      `select ${INVOCATION}, holder from invocations
        where id in (select json_array_elements_text($ids::text::json)) and holder <> $holder`,
       { ids: JSON.stringify(ids), holder: this.#holder },
     );
-    return rows.map(invocationOf);
+    return rows.map(({ holder, ...row }) => ({ invocation: invocationOf(row), holder }));
   }
 
   async logs(statements: Statements, id: string): Promise<LogEntry[]> {

@@ -28,13 +28,13 @@ export class ServerTable implements MemberStore {
     const rows = await this.#deps.client.all<Row>(
       `with clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now),
          mine as (
-           insert into servers (id, epoch, url, version, heartbeat, places)
-           select $id, $epoch, $url, $version, now, $places::text::jsonb from clock
+           insert into servers (id, epoch, url, version, heartbeat, places, engine)
+           select $id, $epoch, $url, $version, now, $places::text::jsonb, $engine from clock
            on conflict (id) do update set epoch = excluded.epoch, url = excluded.url, version = excluded.version,
-             heartbeat = excluded.heartbeat, places = excluded.places
+             heartbeat = excluded.heartbeat, places = excluded.places, engine = excluded.engine
          ),
          gone as (delete from servers using clock where id <> $id and heartbeat < now - $forgotten::bigint)
-       select id, epoch, url, version, greatest(0, now - heartbeat) as age_ms, places::text as places
+       select id, epoch, url, version, greatest(0, now - heartbeat) as age_ms, places::text as places, engine
        from servers, clock where id <> $id and heartbeat >= now - $forgotten::bigint order by id`,
       { ...own, id: this.id, places: JSON.stringify(places), forgotten: FORGOTTEN_MS },
     );

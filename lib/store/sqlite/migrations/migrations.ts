@@ -90,8 +90,8 @@ export function isAsCreated(sqlite: Sqlite): boolean {
 }
 
 /** Applies the migrations after `version`, each in a transaction of its own. */
-export function migrate(sqlite: Sqlite, version: number): void {
-  for (const [index, sql] of MIGRATIONS.entries()) {
+export function migrate(sqlite: Sqlite, version: number, migrations: readonly string[] = MIGRATIONS): void {
+  for (const [index, sql] of migrations.entries()) {
     if (index < version) continue;
     inTransaction(sqlite, () => {
       sqlite.run(sql);

@@ -11,6 +11,16 @@ interface Row {
   readonly names: string;
 }
 
+/** The ids that functions have for images, written by servers with other engines, and those on this server's engine. */
+const WITH_OWN = `
+  with own (image_id, own_id) as materialized (
+    select entry.key, entry.value from settings, json_each(settings.value) as entry where settings.key = 'own_image_ids'
+  )`;
+
+/** The ids by which functions may have an image. */
+const idsOf = (imageId: string): string =>
+  `select ${imageId} union all select own.image_id from own where own.own_id = ${imageId}`;
+
 /**
  * The condition that functions need an image: for their latest `$keep` versions, the present one included, or for one
  * that a route names. Version numbers have gaps only if versions are too old to be kept.
@@ -18,11 +28,11 @@ interface Row {
 const needed = (imageId: string): string => `
   exists (
     select 1 from versions join functions on functions.id = versions.function_id
-    where versions.image_id = ${imageId} and versions.version > functions.version - $keep
+    where versions.image_id in (${idsOf(imageId)}) and versions.version > functions.version - $keep
   )
   or exists (
     select 1 from versions join routes on routes.function_id = versions.function_id
-    where versions.image_id = ${imageId} and versions.version in (routes.version, routes.split ->> 'version')
+    where versions.image_id in (${idsOf(imageId)}) and versions.version in (routes.version, routes.split ->> 'version')
   )`;
 
 /** The images that this server pulled, the only place of their SQL. */
@@ -53,17 +63,17 @@ export class PulledImageTable implements PulledImageStore {
     this.#get = database.prepare("select image_id, names from pulled_images where image_id = $image_id");
     this.#list = database.prepare("select image_id, names from pulled_images order by pulled_at, image_id");
     this.#unneeded = database.prepare(
-      `select image_id, names from pulled_images
+      `${WITH_OWN} select image_id, names from pulled_images
        where (keep_until is null or keep_until <= $now) and not (${needed("pulled_images.image_id")})
        order by pulled_at, image_id`,
     );
     this.#keep = database.prepare("update pulled_images set keep_until = $keep_until where image_id = $image_id");
     this.#keptUntil = database.prepare("select min(keep_until) as until from pulled_images where keep_until > $now");
     this.#used = database.prepare(
-      `select image_id from pulled_images where keep_until is not null and (${needed("pulled_images.image_id")})`,
+      `${WITH_OWN} select image_id from pulled_images where keep_until is not null and (${needed("pulled_images.image_id")})`,
     );
     this.#anyKept = database.prepare("select 1 from pulled_images where keep_until is not null limit 1");
-    this.#isNeeded = database.prepare(`select ${needed("$image_id")} as needed`);
+    this.#isNeeded = database.prepare(`${WITH_OWN} select ${needed("$image_id")} as needed`);
   }
 
   get(imageId: string): PulledImage | undefined {

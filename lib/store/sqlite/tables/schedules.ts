@@ -21,6 +21,7 @@ export class ScheduleTable implements ScheduleStore {
   readonly #get: Statement<ScheduleRow>;
   readonly #list: Statement<ScheduleRow>;
   readonly #count: Statement<{ count: number }>;
+  readonly #followers: ((ids: readonly string[]) => void)[] = [];
 
   constructor(database: Database, writer: ConfigurationWriter) {
     this.#writer = writer;
@@ -70,6 +71,15 @@ export class ScheduleTable implements ScheduleStore {
       this.#delete.run({ id });
       return before;
     });
+  }
+
+  follow(run: (ids: readonly string[]) => void): void {
+    this.#followers.push(run);
+  }
+
+  /** Passes on that another server has added, changed or deleted these schedules. */
+  changedElsewhere(ids: readonly string[]): void {
+    if (ids.length > 0) for (const run of this.#followers) run(ids);
   }
 
   #write(schedule: Schedule, statement: Statement<never>): void {

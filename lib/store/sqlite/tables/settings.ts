@@ -3,9 +3,16 @@ import type { SettingStore } from "../../configuration.ts";
 import { StaleError } from "../../errors.ts";
 import type { ConfigurationWriter } from "../configuration-writer.ts";
 import type { Database, Statement } from "../database/database.ts";
+import { fromJson } from "../database/json.ts";
 
 /** The names of the settings. */
-type Key = "owner_id" | "api_key_hash" | "secret_key_fingerprint" | "callback_secrets" | "ended_logins";
+type Key =
+  | "owner_id"
+  | "api_key_hash"
+  | "secret_key_fingerprint"
+  | "callback_secrets"
+  | "ended_logins"
+  | "own_image_ids";
 
 /** The server's own settings, the only place of their SQL. */
 export class SettingTable implements SettingStore {
@@ -13,6 +20,8 @@ export class SettingTable implements SettingStore {
   readonly #clock: Clock;
   readonly #get: Statement<{ value: string }>;
   readonly #set: Statement<never>;
+  readonly #ownImageId: Statement<{ id: string }>;
+  readonly #isInVersion: Statement<unknown>;
 
   constructor(database: Database, writer: ConfigurationWriter, clock: Clock) {
     this.#writer = writer;
@@ -21,6 +30,11 @@ export class SettingTable implements SettingStore {
     this.#set = database.prepare(
       "insert into settings (key, value) values ($key, $value) on conflict (key) do update set value = excluded.value",
     );
+    this.#ownImageId = database.prepare(
+      `select entry.value as id from settings, json_each(settings.value) as entry
+       where settings.key = 'own_image_ids' and entry.key = $image_id`,
+    );
+    this.#isInVersion = database.prepare("select 1 from versions where image_id = $image_id limit 1");
   }
 
   ownerId(): Promise<string> {
@@ -62,6 +76,18 @@ export class SettingTable implements SettingStore {
 
   async changeEndedLogins(change: (before: string | null) => string): Promise<void> {
     await this.#writer.write(() => this.#write("ended_logins", change(this.endedLogins())));
+  }
+
+  ownImageId(imageId: string): string | undefined {
+    return this.#ownImageId.get({ image_id: imageId })?.id;
+  }
+
+  async noteOwnImageId(imageId: string, ownId: string): Promise<void> {
+    await this.#writer.write(() => {
+      const known = fromJson<Readonly<Record<string, string>>>(this.#read("own_image_ids") ?? "{}");
+      const needed = Object.entries(known).filter(([image_id]) => this.#isInVersion.get({ image_id }) !== undefined);
+      this.#write("own_image_ids", JSON.stringify({ ...Object.fromEntries(needed), [imageId]: ownId }));
+    });
   }
 
   #read(key: Key): string | undefined {

@@ -74,11 +74,12 @@ export function openDescriptors(): number {
   return links.filter((link) => link.startsWith("socket:") || link.includes("database.db")).length;
 }
 
-/** Counts the timers of the servers in this process that have neither fired nor been cancelled. */
-export function trackTimers(): { readonly active: () => number; readonly restore: () => void } {
-  const active = new Set<object>();
+/** Lists the timers of the servers in this process that have neither fired nor been cancelled: their time, and the lines that set them. */
+export function trackTimers(): { readonly active: () => readonly string[]; readonly restore: () => void } {
+  const active = new Set<{ readonly made: string }>();
   const spy = spyOn(systemClock, "after").mockImplementation((ms, run) => {
-    const timer = {};
+    const places = (new Error("here").stack ?? "").split("\n").slice(2, 5);
+    const timer = { made: `${ms} ms ${places.map((place) => place.trim()).join(" ")}` };
     active.add(timer);
     const cancel = after(ms, () => {
       active.delete(timer);
@@ -89,5 +90,5 @@ export function trackTimers(): { readonly active: () => number; readonly restore
       cancel();
     };
   });
-  return { active: () => active.size, restore: () => spy.mockRestore() };
+  return { active: () => [...active].map(({ made }) => made), restore: () => spy.mockRestore() };
 }

@@ -29,11 +29,11 @@ export class ClusterNode implements AsyncDisposable {
     this.#directory = parts.directory;
   }
 
-  /** Starts the engine of a machine, with an image of the tests in it, and the network; not yet the server. */
+  /** Starts the engine of a machine, with an image of a registry in it, and the network; not yet the server. */
   static async create(id: string, postgres: PrivatePostgres, image: string): Promise<ClusterNode> {
     await using made = new AsyncDisposableStack();
     const engine = made.use(await startKillableEngine());
-    await engine.load(image);
+    await engine.client.progress("POST", `/images/create?fromImage=${encodeURIComponent(image)}`);
     const link = made.use(await DatabaseLink.start(postgres.directory));
     const directory = await mkdtemp(join(tmpdir(), "slipway-node-"));
     made.move();

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { ResponseHeader } from "../../../../lib/domain/calls/http-message.ts";
 import type { IdempotentRequest } from "../../../../lib/domain/calls/idempotency.ts";
 import { AppError } from "../../../../lib/domain/errors.ts";
@@ -9,7 +9,8 @@ import { AbandonedCalls } from "../../../../lib/http/aws/wire/abandoned.ts";
 import type { AwsRequest, AwsTools } from "../../../../lib/http/aws/wire/tools.ts";
 import { BodyMemory } from "../../../../lib/http/calls/body-memory.ts";
 import type { Answer } from "../../../../lib/services/calls/invocations.ts";
-import { rejectionOf, someFunction, someInvocation, stillClock } from "../../../store/sqlite/support/stores.ts";
+import { FakeClock, settled } from "../../../support/fake-clock.ts";
+import { rejectionOf, someFunction, someInvocation } from "../../../store/sqlite/support/stores.ts";
 
 const LONG = 64 * 1024;
 const TAIL = { "X-Amz-Log-Type": "Tail" };
@@ -17,10 +18,11 @@ const TAIL = { "X-Amz-Log-Type": "Tail" };
 /** The operations of a server whose function has versions 1 to 3 and always gives this answer; a route names version 2. */
 function server({ type = "application/json", body = "{}" } = {}) {
   const fn = someFunction("f1", { name: "fn", version: 3, contract: "stdio" });
-  const bodyMemory = new BodyMemory({ clock: stillClock(), budget: 2 * LONG });
+  const clock = new FakeClock();
+  const bodyMemory = new BodyMemory({ clock, budget: 2 * LONG });
   const keys: IdempotentRequest[] = [];
   const endings: (() => void)[] = [];
-  const logs = { read: async () => ({ entries: [{ text: "printed" }] }) };
+  const logs = { read: async () => ({ entries: [{ text: "printed" }] }), ended: async () => undefined };
   const made = async ({ id }: { id: string }, key: IdempotentRequest) => {
     keys.push(key);
     const headers: ResponseHeader[] = [["content-type", type]];
@@ -44,9 +46,10 @@ function server({ type = "application/json", body = "{}" } = {}) {
     clientUsesTls: () => false,
     server: () => ({ requestIP: () => ({}), timeout: () => undefined }),
     slowReaders: { follow: () => undefined },
-    invocations: { logs: () => logs.read(), undelivered: () => undefined },
+    clock,
+    invocations: { logs: () => logs.read(), ended: () => logs.ended(), undelivered: () => undefined },
     idempotentCalls: { invoke: made, stream: made, whenEnded: (_id: string, then: () => void) => endings.push(then) },
-    abandoned: new AbandonedCalls(stillClock()),
+    abandoned: new AbandonedCalls(clock),
   } as unknown as AwsTools;
   let calls = 0;
   const asked = (scopes: Scope[], headers: Record<string, string>, subject: string, sent: string): AwsRequest => {
@@ -64,7 +67,7 @@ function server({ type = "application/json", body = "{}" } = {}) {
     invoke(tools, asked(scopes, headers, subject, sent));
   const stream = (scopes: Scope[], headers: Record<string, string> = {}) =>
     invokeWithResponseStream(tools, asked(scopes, headers, "fn", "{}"));
-  return { call, stream, keys, endings, logs, bodyMemory };
+  return { call, stream, keys, endings, logs, bodyMemory, clock };
 }
 
 test("what a function prints is for keys that may read it", async () => {
@@ -75,6 +78,42 @@ test("what a function prints is for keys that may read it", async () => {
   const endOf = async (scopes: Scope[]) => (await stream(scopes, TAIL)).text();
   expect(await endOf(["invoke"])).not.toContain("LogResult");
   expect(await endOf(["admin"])).toContain(`"LogResult":"${btoa("printed")}"`);
+});
+
+describe.each(["call", "stream"] as const)("with LogType Tail the answer (%s)", (way) => {
+  const tailOf = async (made: Promise<Response>) => {
+    const response = await made;
+    const text = await response.text();
+    return response.headers.get("x-amz-log-result") ?? text;
+  };
+
+  test("waits until the call has ended, and has what was printed by then", async () => {
+    const { [way]: make, logs, clock } = server();
+    const ended = Promise.withResolvers<undefined>();
+    logs.ended = () => ended.promise;
+    const tail = tailOf(make(["admin"], TAIL));
+    await settled();
+    expect(Bun.peek.status(tail)).toBe("pending");
+    logs.read = async () => ({ entries: [{ text: "printed late" }] });
+    ended.resolve(undefined);
+    expect(await tail).toContain(btoa("printed late"));
+    expect(clock.pending).toBe(0);
+  });
+
+  test("has what was printed so far if the call does not end in time", async () => {
+    const { [way]: make, logs, clock } = server();
+    logs.ended = () => Promise.withResolvers<undefined>().promise;
+    const tail = tailOf(make(["admin"], TAIL));
+    await settled();
+    await clock.advance(10_000);
+    expect(await tail).toContain(btoa("printed"));
+  });
+
+  test("waits for nothing without it", async () => {
+    const { [way]: make, logs } = server();
+    logs.ended = () => Promise.reject(new Error("It has waited"));
+    expect((await (await make(["admin"])).text()).length).toBeGreaterThan(0);
+  });
 });
 
 test.each(["call", "stream"] as const)(

@@ -124,10 +124,7 @@ test.each([
   await using instance = await start({ a: program });
   const failure = await instance.app.asks;
   expect(failure?.message).toBe(`${errorType}: ${message}`);
-  expect(JSON.parse(Buffer.from(failure?.payload ?? []).toString())).toEqual({
-    errorType,
-    errorMessage: `Error: ${what}`,
-  });
+  expect(failure?.payload).toEqual({ errorType, errorMessage: `Error: ${what}` });
 });
 
 test("an extension that ends during a call ends it", async () => {
