@@ -64,7 +64,9 @@ test("three servers together let 30 requests a second pass if a route's limit is
   const rate_limit = { requests: 30, window_ms: 1_000, by: "address" };
   // What passes the limit is refused for its length, and costs nothing.
   const route = { path: "/limited", function_id: fn.id, rate_limit, max_request_bytes: 1 };
-  expect((await send(at(0), "POST", "/v1/routes", route)).status).toBe(200);
+  // Another server knows the function within moments.
+  const isMade = async () => (await send(at(0), "POST", "/v1/routes", route)).status === 200;
+  expect(await eventually(isMade, LONG_MS)).toBe(true);
   for (const server of servers) {
     const isKnown = async () => {
       const { servers: known } = await dataOf<SystemState>(send(server, "GET", "/v1/system"));
