@@ -65,7 +65,7 @@ export async function sweep(config: Config, log: Logger): Promise<number> {
   });
 }
 
-/** Where a database moves to, and how; see the task of the command line. */
+/** The target of a move and its options; see the task of the command line. */
 interface Task {
   readonly to: string | null;
   readonly to_file: string | null;

@@ -6,7 +6,7 @@ import type { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import { expectedBytes } from "./body-memory.ts";
 import type { Calls } from "./invoke.ts";
 
-/** What a message has besides the body of its call, at most: names, the URL and all headers as JSON. */
+/** The most that a message has besides the body of its call, in bytes: names, the URL and all headers as JSON. */
 const HEAD_BYTES = 1024 * 1024;
 
 /** `POST /cluster/calls`: a call that another server of the database passes on. It is let in by its signature alone. */

@@ -68,7 +68,7 @@ export class HopCheck {
     const right = signatureOf(this.#key, this.#own, path, signed);
     if (of("hop") !== "1" || given.length !== right.length || !timingSafeEqual(given, right)) throw notSigned();
     const now = this.#clock.now();
-    // Whoever has signed it has written a number.
+    // The signer has written a number.
     if (Math.abs(now - Number(signed.time)) > GOOD_MS) throw notSigned();
     this.#forget(now);
     if (this.#used.has(signed.nonce)) throw notSigned();

@@ -113,7 +113,7 @@ export class RemoteOutput implements AsyncDisposable {
       for await (const entries of this.#entries(id, peer, signal)) {
         cancelTimer();
         cancelTimer = clock.after(SILENT_MS, () => stop.abort());
-        // What was on its way when the next attempt began is none of its output.
+        // Output that was on its way when the next attempt began is not that attempt's.
         if (signal.aborted || isHere(id)) return;
         const rest = position.take(entries);
         reading.position = position.id;

@@ -192,7 +192,7 @@ describe.each(["http", "lambda"] as const)("the log of a call of a function of t
     const lines = atob(log ?? "")
       .split("\n")
       .slice(0, -1);
-    // What REPORT measures comes behind its id.
+    // The measurements of REPORT come behind its id.
     return lines.map((line) => (line.startsWith("REPORT") ? (line.split("\t")[0] ?? "") : line));
   };
   const FunctionName = `prints-${contract}`;

@@ -100,7 +100,7 @@ test("events on another server: what is printed comes before the end, once, if t
   };
   await follow();
   expect(got.at(-1)?.event).toBe("log");
-  // Whoever comes later has all of it, too.
+  // A late reader has all of it, too.
   const later = await fetch(`${path}/events`);
   const read = allEvents(later);
   expect(await eventually(async () => (await (await fetch(`${path}/logs`)).text()).includes("sleeping"), LONG_MS)).toBe(

@@ -16,7 +16,7 @@ const DRAIN_DELAY_MS = FULL ? 5_000 : 3_000;
 const CLIENTS = 4;
 const LONG_MS = 120_000;
 
-/** What comes through a proxy needs a key. */
+/** A request that comes through a proxy needs a key. */
 const KEY = "key-of-this-test";
 const AS_ADMINISTRATOR = { authorization: `Bearer ${KEY}` };
 

@@ -62,7 +62,7 @@ test("a server makes ready what others register, change and name by routes, and 
 test("three servers together let 30 requests a second pass if a route's limit is that", async () => {
   const fn = await at(2).createFunction(await fixture("chaos"), { warm_max: 0 });
   const rate_limit = { requests: 30, window_ms: 1_000, by: "address" };
-  // What passes the limit is refused for its length, and costs nothing.
+  // A request that passes the limit is refused for its length, and costs nothing.
   const route = { path: "/limited", function_id: fn.id, rate_limit, max_request_bytes: 1 };
   // Another server knows the function within moments.
   const isMade = async () => (await send(at(0), "POST", "/v1/routes", route)).status === 200;

@@ -105,7 +105,7 @@ test(
         expect(Number(from_ms)).toBe(last);
         last = Number(to_ms);
         const due = seconds(last) - seconds(Number(from_ms));
-        // What a machine without time for it has missed by more than that is not made up for.
+        // A run that a busy machine has missed by more than that is not made up for.
         expect(runs).toBe(Math.min(due, seconds(LATE_MS)));
         all += runs;
         ticks += due;

@@ -155,7 +155,7 @@ const USED: Readonly<Record<Served, readonly string[]>> = {
   ListVersionsByFunction: ["FunctionName", "Marker", "MaxItems"],
 };
 
-/** What an operation needs besides. */
+/** The further needs of an operation. */
 const LEAST: Readonly<Partial<Record<Served, () => object>>> = {
   CreateFunction: () => ({ FunctionName: "taken", Code: { ImageUri: image } }),
   UpdateFunctionCode: () => ({ ImageUri: image, DryRun: true }),

@@ -21,7 +21,7 @@ import {
 /** Values that are no row's: of totals, which are made anew, and of the list of what an old version has left uncounted. */
 const MADE_ANEW: ReadonlySet<string> = new Set(["payload_total", "stats_backlog"]);
 
-/** What a column must have for other tables and for checks. */
+/** The values that a column must have for other tables and for checks. */
 const GIVEN: Readonly<Record<string, string>> = {
   "invocations.id": "i1",
   invocation_id: "i1",
@@ -124,7 +124,7 @@ test("moveDatabase takes along every column of every table", async () => {
   expect(await missingIn(database, values)).toEqual([]);
   expect(rows).toMatchObject({ functions: 1, invocations: 1, work: 1, settings: 2, uncounted: 1 });
   const all = await everythingIn(database);
-  // What is of the engine is the server's; its container's mark is, so that it removes what the old one has left.
+  // Rows about the engine are the server's; the mark of its containers is, too, so that it removes what the old one has left.
   for (const [kind, id] of [
     ["settings", "owner_id"],
     ["pulled_images", "of pulled_images.image_id"],

@@ -40,7 +40,7 @@ export interface ExtensionFailure {
   readonly message: string;
 }
 
-/** What follows from what extensions do. */
+/** The consequences of what extensions do. */
 export interface ExtensionsListener {
   /** An extension has got further: it has registered, or has asked for an event. */
   readonly moved: () => void;

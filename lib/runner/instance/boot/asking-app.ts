@@ -8,7 +8,7 @@ export interface AskingApp {
   readonly accept: StreamAcceptor;
   /** Settles when the app has asked for its first call: it has booted. Or when it reports that it cannot. */
   readonly asks: Promise<InitFailure | undefined>;
-  /** What it has not done yet, behind "did not". */
+  /** The step that it has not done yet, in words behind "did not". */
   readonly missing: string;
   /** The name of its handler, which follows from the command of its container. */
   set handler(handler: string);

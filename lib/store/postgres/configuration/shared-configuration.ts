@@ -161,7 +161,7 @@ export class SharedConfiguration {
   async #write(transaction: Transaction, rows: readonly Row[]): Promise<void> {
     if (rows.length === 0) return;
     const owned = rows.map((row) => ({ ...row, owner: isOwn(row.kind, row.id) ? this.#owner : "" }));
-    // What it does not know of a row would be lost.
+    // Columns that it does not know would be lost.
     if (this.#schema > MIGRATIONS.length && owned.some(({ owner }) => owner === "")) throw isOlder();
     const version = this.#version + 1;
     await transaction.run(

@@ -11,7 +11,7 @@ export function DeployPage() {
   const [, navigate] = useLocation();
   const [saved, setSaved] = useState<ChangedFunction>();
   const finish = (fn: ChangedFunction) => {
-    // What is wrong is read here; otherwise the function's own page is next.
+    // An error is read here; otherwise the function's own page is next.
     if ((fn.warnings ?? []).length > 0) setSaved(fn);
     else navigate(functionPath(fn.name ?? fn.id));
   };

@@ -9,7 +9,7 @@ export interface Control {
   readonly onInput: (text: string) => void;
 }
 
-/** What a control has of its field: its id, and what is wrong with it. */
+/** The part of its field that a control knows: its id, and its error. */
 type Attributes = Readonly<Record<"id" | "name" | "value" | "aria-describedby", string>> & {
   readonly "aria-invalid"?: true;
   readonly onInput: (event: { readonly currentTarget: { readonly value: string } }) => void;

@@ -3,7 +3,7 @@ import { readQuantity, unitsInWords, writeQuantity } from "../../format/quantiti
 import type { SettingField } from "../../macros/setting-fields.ts";
 import { FIELDS } from "./fields.ts";
 
-/** What is in the fields of a form, by their names. Nothing is in one that is left to the server, or that is null. */
+/** The texts in the fields of a form, by their names. A field that is left to the server, or that is null, is empty. */
 export type Values = Readonly<Record<string, string>>;
 
 /** Says what is wrong with what is in a field. */

@@ -40,7 +40,7 @@ async function watchedTurn(server: SpawnedServer, fn: Function): Promise<number[
   const first = await looker.stdout.getReader().read();
   expect(first.done).toBe(false);
   const times = await turn(server, fn);
-  // Whoever looks has got all answers.
+  // All answers have reached the one who looks.
   expect(looker.exitCode).toBeNull();
   looker.kill("SIGKILL");
   await looker.exited;
