@@ -187,7 +187,7 @@ describe("readConfig", () => {
     });
     for (const address of ["http://0.0.0.0:9999", "http://[::]:9999", "http://10.0.0.5:0"]) {
       expect(() => config([], { ...shared, ADVERTISE_URL: address })).toThrow(
-        `Invalid ADVERTISE_URL "${address}": give the address by which other machines reach this one: 0.0.0.0, [::] and port 0 are none`,
+        `Invalid ADVERTISE_URL "${address}": give the address at which other machines reach this one, which is not 0.0.0.0 or [::], and has a port other than 0`,
       );
     }
     expect(() => config([], { ...shared, ADVERTISE_URL: "10.0.0.5:9999" })).toThrow(/give a URL such as/);

@@ -25,5 +25,7 @@ export const advertisedAddress: Reader<string> = (value) => {
   const isSomewhere = !NOWHERE.has(hostname) && port !== "0";
   return isSomewhere
     ? address
-    : refuse("the address by which other machines reach this one: 0.0.0.0, [::] and port 0 are none");
+    : refuse(
+        "the address at which other machines reach this one, which is not 0.0.0.0 or [::], and has a port other than 0",
+      );
 };

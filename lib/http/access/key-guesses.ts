@@ -20,7 +20,6 @@ const SIZE = { tokens: BURST, window_ms: BURST * REFILL_MS };
  */
 export class KeyGuesses {
   readonly #buckets: TokenBuckets;
-
   readonly #serverCount: () => number;
 
   /** `serverCount` returns the number of servers that share the limit. */
