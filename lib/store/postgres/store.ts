@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import { VersionCatchUp } from "./configuration/catch-up.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
 import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
@@ -77,6 +78,7 @@ export class PostgresStore implements Store {
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
   readonly places: PlaceTable;
+  readonly catchUp: VersionCatchUp;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -145,6 +147,7 @@ export class PostgresStore implements Store {
     };
     this.ledger = new PostgresLedger(parts);
     this.places = new PlaceTable(client, holder);
+    this.catchUp = new VersionCatchUp({ client, clock, configuration, refresh: () => this.#readChanges() });
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
@@ -192,6 +195,7 @@ export class PostgresStore implements Store {
     this.#isClosed = true;
     this.#cancelPoll();
     this.notices[Symbol.dispose]();
+    this.catchUp[Symbol.dispose]();
     await this.#configuration.idle();
     await this.#client[Symbol.asyncDispose]();
     this.#mirrored[Symbol.dispose]();
@@ -209,13 +213,19 @@ export class PostgresStore implements Store {
     if (this.#isClosed) return;
     try {
       await this.#lookAtSchema();
-      await this.#mirrored.whenFree();
-      await this.#configuration.refresh();
+      await this.#readChanges();
+      this.catchUp.heard(true);
     } catch (error) {
+      this.catchUp.heard(false);
       // The next look finds what this one has missed.
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  async #readChanges(): Promise<void> {
+    await this.#mirrored.whenFree();
+    await this.#configuration.refresh();
   }
 
   async #lookAtSchema(): Promise<void> {

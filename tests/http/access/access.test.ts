@@ -26,6 +26,7 @@ const LOOPBACK: AccessPolicy = {
   sessions: { identify: (session) => (session === SESSION ? READER : undefined) },
   clientUsesTls: () => false,
   guesses: { failed: () => undefined },
+  catchUp: null,
   key_required: false,
   loopback: true,
   allowed_hosts: ["slipway.example", "other.example:8443"],
@@ -47,7 +48,7 @@ function verdict(
   // The only method of a server that is called.
   const server = { requestIP: () => ({ address: caller }) } as unknown as Server<unknown>;
   try {
-    createAccessCheck(policy)(request, server, needs);
+    void createAccessCheck(policy)(request, server, needs);
     return "passes";
   } catch (error) {
     return error instanceof AppError ? error.reason : String(error);
@@ -252,6 +253,36 @@ describe("createAccessCheck, by earlier wrong keys", () => {
     ],
   ])("%s", (_name, policy, headers, expected) => {
     expect(verdict(policy, headers, "203.0.113.9")).toBe(expected);
+  });
+});
+
+describe("createAccessCheck, by the key of another server", () => {
+  test("an unknown key is looked for once more, and counts and is recorded only if it is still unknown", async () => {
+    const seen: string[] = [];
+    const known = new Set<string>();
+    const policy: AccessPolicy = {
+      ...LOCKED,
+      keys: {
+        identify: (token) =>
+          known.has(token) ? { caller: READER } : { refused: "wrong", message: "The API key is wrong" },
+      },
+      guesses: { failed: () => void seen.push("guess") },
+      audit: { refused: () => void seen.push("refused") },
+      catchUp: async () => {
+        seen.push("caught up");
+        known.add("new");
+      },
+    };
+    const check = (token: string) =>
+      createAccessCheck(policy)(new Request("http://localhost/", { headers: bearer(token) }), null, {
+        scopes: ["read"],
+      });
+    expect(await check("new")).toEqual(READER);
+    expect(seen).toEqual(["caught up"]);
+    expect(check("new")).toEqual(READER);
+    expect(seen).toEqual(["caught up"]);
+    expect(async () => check("wrong")).toThrow("The API key is wrong");
+    expect(seen).toEqual(["caught up", "caught up", "guess", "refused"]);
   });
 });
 
