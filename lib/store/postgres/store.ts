@@ -21,6 +21,7 @@ import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { LeftRecords } from "./tables/left-records.ts";
 import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
@@ -78,6 +79,7 @@ export class PostgresStore implements Store {
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
   readonly places: PlaceTable;
+  readonly leftRecords: LeftRecords;
   readonly catchUp: VersionCatchUp;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
@@ -147,6 +149,7 @@ export class PostgresStore implements Store {
     };
     this.ledger = new PostgresLedger(parts);
     this.places = new PlaceTable(client, holder);
+    this.leftRecords = new LeftRecords(client, invocations, holder);
     this.catchUp = new VersionCatchUp({ client, clock, configuration, refresh: () => this.#readChanges() });
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);

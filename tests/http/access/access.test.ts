@@ -256,36 +256,6 @@ describe("createAccessCheck, by earlier wrong keys", () => {
   });
 });
 
-describe("createAccessCheck, by the key of another server", () => {
-  test("an unknown key is looked for once more, and counts and is recorded only if it is still unknown", async () => {
-    const seen: string[] = [];
-    const known = new Set<string>();
-    const policy: AccessPolicy = {
-      ...LOCKED,
-      keys: {
-        identify: (token) =>
-          known.has(token) ? { caller: READER } : { refused: "wrong", message: "The API key is wrong" },
-      },
-      guesses: { failed: () => void seen.push("guess") },
-      audit: { refused: () => void seen.push("refused") },
-      catchUp: async () => {
-        seen.push("caught up");
-        known.add("new");
-      },
-    };
-    const check = (token: string) =>
-      createAccessCheck(policy)(new Request("http://localhost/", { headers: bearer(token) }), null, {
-        scopes: ["read"],
-      });
-    expect(await check("new")).toEqual(READER);
-    expect(seen).toEqual(["caught up"]);
-    expect(check("new")).toEqual(READER);
-    expect(seen).toEqual(["caught up"]);
-    expect(async () => check("wrong")).toThrow("The API key is wrong");
-    expect(seen).toEqual(["caught up", "caught up", "guess", "refused"]);
-  });
-});
-
 describe("createAccessCheck, by the caller, with AUTH=off on an open address", () => {
   test.each([
     ["127.0.0.1", "passes"],
