@@ -150,6 +150,25 @@ test("a second server with the same id is refused while the first one lives", as
   expect(Math.abs(next.clock.now() - Date.now())).toBeLessThan(60_000);
 });
 
+test("a server whose time of day is set takes no work of others, and its own leases stay as long", async () => {
+  const { url } = await newDatabase();
+  let step = 0;
+  const set: Clock = { ...systemClock, now: () => systemClock.now() + step };
+  await using a = await openShared(url, options("a"));
+  await using b = await openShared(url, options("b", set));
+  // One that asks with a time that is wrong finds nothing, either.
+  await using wrong = await openPostgresStore(url, options("c", set));
+  const lease = () => ({ now: b.clock.now(), until: b.clock.now() + LEASE_MS });
+  for (const id of ["x", "y"]) await a.store.ledger.submit(newWork(id, { function_id: id }));
+  await a.store.ledger.claim("x", lease());
+  step = 3_600_000;
+  expect(await b.store.ledger.lost(b.clock.now())).toEqual([]);
+  expect(await wrong.ledger.lost(set.now())).toEqual([]);
+  step = -3_600_000;
+  await b.store.ledger.claim("y", lease());
+  expect(await a.store.ledger.lost(a.clock.now())).toEqual([]);
+});
+
 test("a database that does not answer is given up in time, and is used again when it answers", async () => {
   using silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
   await using client = new Client(`postgres://u@127.0.0.1:${silent.port}/d`, { deadline_ms: 100 });
