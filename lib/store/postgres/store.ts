@@ -17,6 +17,7 @@ import { PostgresLedger } from "./ledger.ts";
 import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
+import { standingOf } from "./standing.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
@@ -160,6 +161,8 @@ export class PostgresStore implements Store {
   async begin(): Promise<void> {
     await this.#configuration.refresh();
     this.#contact.heard(true);
+    const standing = await standingOf(this.#client);
+    if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
     await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
@@ -183,7 +186,7 @@ export class PostgresStore implements Store {
     return this.#mirrored.applyManifest(writes, options);
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<string | undefined> {
     if (!this.#isPresent()) {
       throw new AppError(
         "conflict",
@@ -191,15 +194,7 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    const found = await this.#client.get<{ read_only: number }>(
-      "select case when current_setting('transaction_read_only') = 'on' then 1 else 0 end as read_only from configuration_state",
-    );
-    if (found?.read_only === 1) {
-      throw new AppError(
-        "database_unavailable",
-        "The database of DATABASE_URL can only be read: it is a standby, or was made read-only. Give the address of the primary",
-      );
-    }
+    return standingOf(this.#client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
