@@ -9,6 +9,7 @@ import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
 import { VersionCatchUp } from "./configuration/catch-up.ts";
+import { Contact } from "./contact.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
 import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
@@ -17,6 +18,7 @@ import { PostgresLedger } from "./ledger.ts";
 import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
+import { standingOf } from "./standing.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
@@ -34,8 +36,8 @@ export interface PostgresOptions {
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
   /**
-   * The time after a start of PostgreSQL in which nobody takes over work of others whose leases ended while it was away, in milliseconds:
-   * they have results in memory that they write first. 15 s by default.
+   * The time in which nobody takes over work of others whose leases ended while PostgreSQL was away, in milliseconds: from its start, and
+   * from when this server reaches it (again). They have results in memory that they write first. 15 s by default.
    */
   readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
@@ -87,6 +89,7 @@ export class PostgresStore implements Store {
   readonly #log: Logger;
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
+  readonly #contact: Contact;
   readonly #isPresent: () => boolean;
   /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
   #problem: string | undefined;
@@ -132,6 +135,8 @@ export class PostgresStore implements Store {
     const payloads = new PayloadTable(queue_bytes);
     const deliveries = new DeliveryTable(holder);
     const work = new WorkTable(holder, reclaim_pause_ms);
+    const contact = new Contact(clock, reclaim_pause_ms);
+    this.#contact = contact;
     const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
       mirrored.schedules.replaceNow(...both);
     const parts = {
@@ -145,6 +150,7 @@ export class PostgresStore implements Store {
       stats,
       configuration,
       isPresent: () => isPresent() && this.#problem === undefined,
+      mayTakeOver: () => contact.isSettled,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
@@ -160,6 +166,9 @@ export class PostgresStore implements Store {
   /** Reads the configuration, and follows its changes from then on. */
   async begin(): Promise<void> {
     await this.#configuration.refresh();
+    this.#contact.heard(true);
+    const standing = await standingOf(this.#client);
+    if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
     await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
@@ -183,7 +192,7 @@ export class PostgresStore implements Store {
     return this.#mirrored.applyManifest(writes, options);
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<string | undefined> {
     if (!this.#isPresent()) {
       throw new AppError(
         "conflict",
@@ -191,15 +200,7 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    const found = await this.#client.get<{ read_only: number }>(
-      "select case when current_setting('transaction_read_only') = 'on' then 1 else 0 end as read_only from configuration_state",
-    );
-    if (found?.read_only === 1) {
-      throw new AppError(
-        "database_unavailable",
-        "The database of DATABASE_URL can only be read: it is a standby, or was made read-only. Give the address of the primary",
-      );
-    }
+    return standingOf(this.#client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -225,13 +226,18 @@ export class PostgresStore implements Store {
     try {
       await this.#lookAtSchema();
       await this.#readChanges();
-      this.catchUp.heard(true);
+      this.#heard(true);
     } catch (error) {
-      this.catchUp.heard(false);
+      this.#heard(false);
       // The next look finds what this one has missed.
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  #heard(isThere: boolean): void {
+    this.#contact.heard(isThere);
+    this.catchUp.heard(isThere);
   }
 
   async #readChanges(): Promise<void> {
