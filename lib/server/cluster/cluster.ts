@@ -27,7 +27,8 @@ export function createCluster(
   { vault, store, history }: { readonly vault: Data["vault"]; readonly store: MemberStore; readonly history: History },
   { platform, runner, functions, calls }: ClusterLinks,
 ) {
-  const places = () => runner.places;
+  let isLeaving = false;
+  const places = () => (isLeaving ? {} : runner.places);
   const engine = () => platform.identity;
   const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
@@ -41,6 +42,10 @@ export function createCluster(
     services: { members, hops, receivedHops, sharedOutput, others: { members, key } },
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
+    // Others pass no more calls on to it, and still find it for the output of those that it runs.
+    leave: () => {
+      isLeaving = true;
+    },
     drain: () => members.leave(),
   } satisfies Capability;
 }

@@ -6,7 +6,7 @@ import { systemClock } from "../../../lib/clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
-import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, someFunction } from "../sqlite/support/stores.ts";
 
 /** Two servers of one database. Time passes only if a test lets it. */
@@ -26,7 +26,7 @@ function open(url: string, server_id: string, reclaim_pause_ms = 0): Promise<Pos
 }
 
 async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
-  const { claimed: found } = await ledger.claim(functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
+  const found = await claimNext(ledger, functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
   if (found === null) throw new Error("nothing was ready");
   return found;
 }
