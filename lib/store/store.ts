@@ -53,6 +53,6 @@ export interface Store extends AsyncDisposable {
    * Throws `conflict` if a name is taken, and a `StaleError` (see `Basis`).
    */
   applyManifest(writes: ManifestWrites, options: Basis & { readonly dry_run: boolean }): Promise<void>;
-  /** Rejects with the reason if the database cannot be read. */
-  check(): Promise<void>;
+  /** Rejects with the reason if the database cannot be used. Returns what its owner should know besides, with the remedy; undefined for nothing. */
+  check(): Promise<string | undefined>;
 }

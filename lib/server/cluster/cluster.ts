@@ -27,8 +27,7 @@ export function createCluster(
   { vault, store, history }: { readonly vault: Data["vault"]; readonly store: MemberStore; readonly history: History },
   { platform, runner, functions, calls }: ClusterLinks,
 ) {
-  let isLeaving = false;
-  const places = () => (isLeaving ? {} : runner.places);
+  const places = () => runner.places;
   const engine = () => platform.identity;
   const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
@@ -36,16 +35,13 @@ export function createCluster(
   const hops = new Hops({ runner, peers, key, version, clock, log });
   const check = new HopCheck(key, members, clock);
   const invoke: Calls["invocations"]["invoke"] = (call) => calls().invocations.invoke(call);
-  const receivedHops = new ReceivedHops({ check, functions, invocations: { invoke }, runner, version });
+  const receivedHops = new ReceivedHops({ check, members, functions, invocations: { invoke }, runner, version });
   const sharedOutput = new SharedOutput({ check, events: () => calls().events, history });
   return {
     services: { members, hops, receivedHops, sharedOutput, others: { members, key } },
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
-    // Others pass no more calls on to it, and still find it for the output of those that it runs.
-    leave: () => {
-      isLeaving = true;
-    },
+    leave: () => members.takeNoCalls(),
     drain: () => members.leave(),
   } satisfies Capability;
 }

@@ -53,6 +53,8 @@ export interface LedgerParts extends SubmissionTables {
   readonly configuration: SharedConfiguration;
   /** Returns false if another server has taken the place of this one. */
   readonly isPresent: () => boolean;
+  /** Returns true if leases of others that have ended are no consequence of the database's absence. */
+  readonly mayTakeOver: () => boolean;
   /** Replaces a schedule in the mirror. */
   readonly replaceSchedule: (before: ScheduledRuns["before"], after: ScheduledRuns["before"]) => void;
 }
@@ -185,8 +187,9 @@ export class PostgresLedger implements Ledger {
   }
 
   async lost(until: number): Promise<Standing[]> {
-    const { work, clock } = this.#parts;
-    await work.loseEnded(this.#client, Math.min(until, clock.now()), this.#attempted);
+    const { work, clock, mayTakeOver } = this.#parts;
+    const ended = { now: Math.min(until, clock.now()), attempted: this.#attempted, ofOthers: mayTakeOver() };
+    await work.loseEnded(this.#client, ended);
     const found: Standing[] = [];
     for (const { cancelled, ...one } of await work.lost(this.#client, until)) {
       const standing = await this.#standing(one);

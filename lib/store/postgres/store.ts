@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import { Contact } from "./contact.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
 import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
@@ -16,6 +17,7 @@ import { PostgresLedger } from "./ledger.ts";
 import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
+import { standingOf } from "./standing.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
@@ -32,8 +34,8 @@ export interface PostgresOptions {
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
   /**
-   * The time after a start of PostgreSQL in which nobody takes over work of others whose leases ended while it was away, in milliseconds:
-   * they have results in memory that they write first. 15 s by default.
+   * The time in which nobody takes over work of others whose leases ended while PostgreSQL was away, in milliseconds: from its start, and
+   * from when this server reaches it (again). They have results in memory that they write first. 15 s by default.
    */
   readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
@@ -83,6 +85,7 @@ export class PostgresStore implements Store {
   readonly #log: Logger;
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
+  readonly #contact: Contact;
   readonly #isPresent: () => boolean;
   /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
   #problem: string | undefined;
@@ -128,6 +131,8 @@ export class PostgresStore implements Store {
     const payloads = new PayloadTable(queue_bytes);
     const deliveries = new DeliveryTable(holder);
     const work = new WorkTable(holder, reclaim_pause_ms);
+    const contact = new Contact(clock, reclaim_pause_ms);
+    this.#contact = contact;
     const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
       mirrored.schedules.replaceNow(...both);
     const parts = {
@@ -141,6 +146,7 @@ export class PostgresStore implements Store {
       stats,
       configuration,
       isPresent: () => isPresent() && this.#problem === undefined,
+      mayTakeOver: () => contact.isSettled,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
@@ -154,6 +160,9 @@ export class PostgresStore implements Store {
   /** Reads the configuration, and follows its changes from then on. */
   async begin(): Promise<void> {
     await this.#configuration.refresh();
+    this.#contact.heard(true);
+    const standing = await standingOf(this.#client);
+    if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
     await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
@@ -177,7 +186,7 @@ export class PostgresStore implements Store {
     return this.#mirrored.applyManifest(writes, options);
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<string | undefined> {
     if (!this.#isPresent()) {
       throw new AppError(
         "conflict",
@@ -185,7 +194,7 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    await this.#client.get("select version from configuration_state");
+    return standingOf(this.#client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -211,7 +220,9 @@ export class PostgresStore implements Store {
       await this.#lookAtSchema();
       await this.#mirrored.whenFree();
       await this.#configuration.refresh();
+      this.#contact.heard(true);
     } catch (error) {
+      this.#contact.heard(false);
       // The next look finds what this one has missed.
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });

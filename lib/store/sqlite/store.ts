@@ -134,7 +134,7 @@ export class SqliteStore implements Store, Disposable {
     return this.tables.writer.whenFree();
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<undefined> {
     this.#database.check();
   }
 
