@@ -29,6 +29,9 @@ export interface BootPlan {
   readonly app?: AskingApp;
 }
 
+/** Is told that a function boots, and how to end that: the start fails then. */
+export type OnBoot = (giveUp: () => void) => void;
+
 /** A boot that is over, in milliseconds, with what the function printed until then, and since. */
 export interface SuccessfulBoot {
   readonly boot_ms: number;
