@@ -89,8 +89,8 @@ async function removeBridges(ip: string, networks: string): Promise<void> {
   }
 }
 
-/** Returns the first three numbers of a /24 in which no interface of this machine has an address. */
-async function freeSubnet(slot: number): Promise<string> {
+/** Returns the first three numbers of a /24 in which no interface of this machine has an address; other slots get others. */
+export async function freeSubnet(slot: number): Promise<string> {
   const taken = await runOrThrow([requireProgram("ip"), "-4", "addr"]);
   const free = [213, 231, 187, 99]
     .map((second) => `10.${second}.${slot}`)

@@ -26,7 +26,7 @@ import { createWork } from "./work.ts";
 /** A server that was put together and not started. */
 export interface Composition extends Apps {
   readonly slowReaders: SlowReaders;
-  /** Makes the server not ready, for those who send it calls: it is about to stop. */
+  /** Makes the server not ready, for those who send it calls, other servers among them: it is about to stop. */
   readonly leave: () => void;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
@@ -100,7 +100,7 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
-    leave: () => serverProcess.services.status.leave(),
+    leave: leaving(serverProcess.services.status, members),
     capabilities: [cluster, calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
   };
 }
@@ -117,6 +117,13 @@ async function createSharing(
   if (store === null) return ALONE;
   const { createCluster } = await import("./cluster/cluster.ts");
   return createCluster(tools, { vault, store, history }, links);
+}
+
+function leaving(status: { leave(): void }, members: { takeNoCalls(): void } | undefined): () => void {
+  return () => {
+    status.leave();
+    members?.takeNoCalls();
+  };
 }
 
 /** Returns where spans go; null if they are not exported. */

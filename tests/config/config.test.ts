@@ -172,9 +172,9 @@ describe("readConfig", () => {
       databaseUrl: "postgresql://u:p@a/b",
       serverId: "node-1",
     });
-    for (const url of ["mysql://u:hidden@a/b", "hidden"]) {
+    for (const url of ["mysql://u:hidden@a/b", "hidden", "postgres://u:hidden%@a/b", "postgres://a/b?sslmode=full"]) {
       expect(() => config([], { ...key, DATABASE_URL: url })).toThrow(
-        "Invalid DATABASE_URL (not shown): give a URL such as postgres://USER:PASSWORD@HOST/NAME",
+        "Invalid DATABASE_URL (not shown): give a URL such as postgres://USER:PASSWORD@HOST/NAME?sslmode=verify-full, with %25 for a % in the password, and %40 for an @",
       );
     }
     expect(() => config([], { SERVER_ID: "a b" })).toThrow(/letters, digits/);

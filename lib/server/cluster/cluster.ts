@@ -35,7 +35,7 @@ export function createCluster(
   const hops = new Hops({ runner, peers, key, version, clock, log });
   const check = new HopCheck(key, members, clock);
   const invoke: Calls["invocations"]["invoke"] = (call) => calls().invocations.invoke(call);
-  const receivedHops = new ReceivedHops({ check, functions, invocations: { invoke }, runner, version });
+  const receivedHops = new ReceivedHops({ check, members, functions, invocations: { invoke }, runner, version });
   const sharedOutput = new SharedOutput({ check, events: () => calls().events, history });
   return {
     services: { members, hops, receivedHops, sharedOutput, others: { members, key } },

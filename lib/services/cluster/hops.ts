@@ -5,6 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { Answer, Elsewhere, InvokeCall } from "../calls/invocations.ts";
+import { takesConnections } from "./connections.ts";
 import { AnswerReader, encodeCall } from "./hop-message.ts";
 import { HOP_PATH, signHop } from "./hop-signature.ts";
 import { DIRECT, type Peer, type Peers } from "./peers.ts";
@@ -54,8 +55,15 @@ export class Hops implements Elsewhere {
     const abort = new AbortController();
     const stop = onAbort(call.signal, () => abort.abort(call.signal.reason));
     const late = (ms: number) => clock.after(ms, () => abort.abort(new Error("It has not answered in time")));
-    let cancelTimer = late(ACCEPT_MS);
+    let cancelTimer: () => void = () => undefined;
     try {
+      if (!(await takesConnections(peer.url, clock, abort.signal))) {
+        if (call.signal.aborted) return undefined;
+        peers.doubt(peer);
+        log.warn("another server cannot be reached", { request_id: call.id, server: peer.id });
+        return undefined;
+      }
+      cancelTimer = late(ACCEPT_MS);
       const response = await this.#send(call, body, peer, abort.signal);
       cancelTimer();
       peers.note(peer, key, Number(response.headers.get(PLACES_HEADER) ?? 0));

@@ -34,6 +34,7 @@ export class Members implements AsyncDisposable {
   #cancel: () => void = () => undefined;
   #beat: Promise<void> = Promise.resolve();
   #hasLeft = false;
+  #takesCalls = true;
 
   constructor(deps: MembersDeps) {
     this.#deps = deps;
@@ -54,6 +55,11 @@ export class Members implements AsyncDisposable {
   get elsewhere(): readonly Member[] {
     const own = this.#deps.engine();
     return own === null ? [] : this.#others.filter(({ engine }) => engine !== null && engine !== own);
+  }
+
+  /** True until this server is about to stop: it takes calls that the others pass on. */
+  get takesCalls(): boolean {
+    return this.#takesCalls;
   }
 
   /** The number of servers that live, this one among them. */
@@ -77,8 +83,8 @@ export class Members implements AsyncDisposable {
   /** Lists all servers of the last day by id, this one among them. Throws `database_unavailable`. */
   async list(): Promise<NonNullable<SystemState["servers"]>> {
     const known = await this.#exchange();
-    const { url, version, places, engine } = this.#deps;
-    const own = { id: this.id, epoch: this.epoch, url, version, age_ms: 0, places: places(), engine: engine() };
+    const { url, version, engine } = this.#deps;
+    const own = { id: this.id, epoch: this.epoch, url, version, age_ms: 0, places: this.#places(), engine: engine() };
     return [own, ...known]
       .toSorted((a, b) => (a.id < b.id ? -1 : 1))
       .map((member) => ({
@@ -90,6 +96,12 @@ export class Members implements AsyncDisposable {
         living: member.age_ms < DEAD_MS,
         ready: Object.values(member.places).reduce((sum, places) => sum + places, 0),
       }));
+  }
+
+  /** Takes no more calls of the others, who learn of it with their next report: it is about to stop. */
+  takeNoCalls(): void {
+    this.#takesCalls = false;
+    this.#beat = this.#beat.then(() => this.#report());
   }
 
   /** Takes this server out of the list: its limits are the others' again, and they pass no calls on to it. */
@@ -128,9 +140,13 @@ export class Members implements AsyncDisposable {
     }
   }
 
+  #places(): Readonly<Record<string, number>> {
+    return this.#takesCalls ? this.#deps.places() : {};
+  }
+
   async #exchange(): Promise<Member[]> {
-    const { store, url, version, places, engine } = this.#deps;
-    const known = await store.report({ epoch: this.epoch, url, version, places: places(), engine: engine() });
+    const { store, url, version, engine } = this.#deps;
+    const known = await store.report({ epoch: this.epoch, url, version, places: this.#places(), engine: engine() });
     this.#others = known.filter(({ age_ms }) => age_ms < DEAD_MS);
     return known;
   }

@@ -4,9 +4,11 @@ import type { Answer, InvocationService } from "../calls/invocations.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import { decodeCall, type HopCall } from "./hop-message.ts";
 import type { HopCheck } from "./hop-signature.ts";
+import type { Members } from "./members.ts";
 
 interface ReceivedHopsDeps {
   readonly check: HopCheck;
+  readonly members: Pick<Members, "takesCalls">;
   readonly functions: Pick<FunctionService, "get" | "at">;
   readonly invocations: Pick<InvocationService, "invoke">;
   readonly runner: Pick<Runner, "places" | "versionKey">;
@@ -36,7 +38,8 @@ export class ReceivedHops {
   /** Settles when a call has its instance. Throws if it cannot have one at once: then nothing of it is left here. */
   async run(message: Uint8Array, signal: AbortSignal): Promise<AcceptedHop> {
     const { call, body } = decodeCall(message);
-    const { functions, invocations, runner } = this.#deps;
+    const { functions, invocations, members, runner } = this.#deps;
+    if (!members.takesCalls) throw new AppError("shutting_down", "This server is about to stop");
     const { id, route_id, key_id, collect, request } = call;
     const current = functions.get(call.function_id);
     const fn = functions.at(current, call.version);

@@ -29,35 +29,69 @@ export function isRival(error: unknown): boolean {
   return ["40001", "40P01"].includes(sqlStateOf(error));
 }
 
+/** Returns whether nothing was done as the database of that connection can only be read: another one may have taken its place. */
+export function isReadOnly(error: unknown): boolean {
+  return sqlStateOf(error) === "25006";
+}
+
+/**
+ * States and classes of states that say that the database cannot do anything now, whatever it is asked for: 28: the login is refused; 3D000: there is
+ * no such database; 53: it lacks connections or memory; 55P03, 57014: a lock, or the statement, took longer than it may; 58: its system fails.
+ */
+const UNABLE = ["28", "3D000", "53", "55P03", "57014", "58"];
+
+/** Errors of TLS, before anything was asked. */
+const TLS = /^(ERR_TLS|ERR_SSL|ERR_POSTGRES_TLS|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH)/;
+
+function isUnable(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return UNABLE.some((start) => state.startsWith(start)) || TLS.test(codeOf(error));
+}
+
 /** Turns an error of the database into one that a caller may see; anything unexpected stays as it is, and becomes a 500. */
 export function mapError(error: unknown): unknown {
-  // 55P03, 57014: a lock, or the statement, took longer than it may.
-  if (error instanceof DeadlineError || isCut(error) || ["55P03", "57014"].includes(sqlStateOf(error))) {
-    return new AppError("database_unavailable", "The database does not answer: try again later", {
-      cause: error,
-      retry_after_s: AWAY_RETRY_S,
-    });
-  }
   const state = sqlStateOf(error);
-  if (state === "22021") {
-    return new AppError("invalid_request", "A text with the character U+0000 cannot be stored: leave it out", {
-      cause: error,
-    });
-  }
   if (state === "53100") {
     const message = "Cannot write the database: its disk is full: make room there, then try again";
     return new AppError("storage_full", message, { cause: error, retry_after_s: 10 });
   }
+  if (isReadOnly(error)) return unavailable("The database can only be read: try again later", error);
+  if (error instanceof DeadlineError || isCut(error)) {
+    return unavailable("The database does not answer: try again later", error);
+  }
+  if (isUnable(error)) return unavailable("The database cannot be used: try again later", error);
+  // 22021: in a parameter; 22P05: in its JSON.
+  if (state === "22021" || state === "22P05") {
+    return new AppError("invalid_request", "A text with the character U+0000 cannot be stored: leave it out", {
+      cause: error,
+    });
+  }
   return error;
 }
 
+function unavailable(message: string, cause: unknown): AppError {
+  return new AppError("database_unavailable", message, { cause, retry_after_s: AWAY_RETRY_S });
+}
+
+/** What to do about a database that cannot be opened, by the states that say why; the first that fits. */
+const HINTS: readonly (readonly [states: readonly string[], hint: string])[] = [
+  [["28"], "check its user and password"],
+  [["3D000"], "create it first"],
+  [["42501", "3F000"], "let its user own the database"],
+  // A pool of connections does not know the limits of sessions, or gives a session's statements to another one.
+  [["08P01", "26000", "42P05"], "give the address of PostgreSQL itself, not that of PgBouncer"],
+  [["22023", "42704"], "check the parameters of its URL"],
+  [["53"], "let it have more connections"],
+];
+
 /** Returns the message for a database that could not be opened. The URL, which has a password, is not in it. */
 export function openProblem(error: unknown): string {
-  const state = sqlStateOf(error);
-  const hint = state.startsWith("28")
-    ? "check its user and password"
-    : state === "3D000"
-      ? "create it first"
-      : "check the address, and that PostgreSQL runs";
-  return `Cannot open the database of DATABASE_URL (${messageOf(error)}): ${hint}`;
+  const cause = error instanceof AppError && error.cause instanceof Error ? error.cause : error;
+  const state = sqlStateOf(cause);
+  const known = HINTS.find(([states]) => states.some((start) => state.startsWith(start)))?.[1];
+  const hint = known ?? (TLS.test(codeOf(cause)) ? TLS_HINT : "check the address, and that PostgreSQL runs");
+  return `Cannot open the database of DATABASE_URL (${messageOf(cause)}): ${hint}`;
 }
+
+const TLS_HINT =
+  'check that PostgreSQL has "ssl = on", and that its certificate is for this name and of an authority that is trusted: one of your own is named by sslrootcert=FILE in the URL';

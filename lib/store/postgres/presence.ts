@@ -30,7 +30,8 @@ export class Presence implements Disposable {
   readonly #id: string;
   readonly #log: Logger;
   readonly #base: Clock;
-  #shift = 0;
+  /** The database's time of day at the monotonic time 0; this machine's until it is known. */
+  #shift: number;
   #isHeld = false;
   #isClosed = false;
   #cancel: () => void = () => undefined;
@@ -41,6 +42,7 @@ export class Presence implements Disposable {
     this.#id = server_id;
     this.#log = log;
     this.#base = clock;
+    this.#shift = clock.now() - clock.monotonic();
   }
 
   /** False if another server has the id now. While the database is away it stays as it was. */
@@ -48,11 +50,14 @@ export class Presence implements Disposable {
     return this.#isHeld;
   }
 
-  /** The database's clock, to within the time of half a round trip. */
+  /**
+   * The database's clock, to within the time of half a round trip. Between two looks it goes on with the monotonic one: leases must not
+   * move if this machine's time of day is set.
+   */
   get clock(): Clock {
     const base = this.#base;
     return {
-      now: () => base.now() + this.#shift,
+      now: () => Math.round(base.monotonic() + this.#shift),
       monotonic: () => base.monotonic(),
       after: (ms, run) => base.after(ms, run),
       uuid: () => base.uuid(),
@@ -112,13 +117,13 @@ export class Presence implements Disposable {
   }
 
   async #look(): Promise<void> {
-    const asked = this.#base.now();
+    const asked = this.#base.monotonic();
     const found = await this.#client.get<{ held: number; now: number }>(BEAT, { id: this.#id });
-    const answered = this.#base.now();
+    const answered = this.#base.monotonic();
     if (found === undefined) return;
     this.#isHeld = found.held === 1;
     const shift = found.now - (asked + answered) / 2;
     // A difference that a slow answer could explain counts as none.
-    if (Math.abs(shift - this.#shift) > (answered - asked) / 2 + 1) this.#shift = Math.round(shift);
+    if (Math.abs(shift - this.#shift) > (answered - asked) / 2 + 1) this.#shift = shift;
   }
 }

@@ -189,7 +189,15 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    await this.#client.get("select version from configuration_state");
+    const found = await this.#client.get<{ read_only: number }>(
+      "select case when current_setting('transaction_read_only') = 'on' then 1 else 0 end as read_only from configuration_state",
+    );
+    if (found?.read_only === 1) {
+      throw new AppError(
+        "database_unavailable",
+        "The database of DATABASE_URL can only be read: it is a standby, or was made read-only. Give the address of the primary",
+      );
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -11,6 +11,7 @@ import { fixture } from "../../support/images.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
+import { DeafPort } from "./support/deaf-port.ts";
 
 const LONG_MS = 60_000;
 /** The instances that are ready at B, which has room for no others; none is ready at A, whose calls start their own if they must. */
@@ -178,4 +179,43 @@ test("a call whose server is lost has run at most once, and has one record", asy
   expect(await records(fn, 1)).toMatchObject([{ status: "failed", reason: "instance_lost" }]);
   // Nobody asks it again.
   expect((await a.invoke(fn, { do: "echo" })).status).toBe(200);
+});
+
+/** A server besides A with room for one instance, which it has ready for a function, as A has heard. */
+async function startReady(id: string, variables: Readonly<Record<string, string>>) {
+  const fn = await a.createFunction(await fixture("chaos"), { warm_min: 1, timeout_ms: 20_000 });
+  const server = await cluster.start(id, { WARM_MAX: "1", MAX_INSTANCES: "1", ...variables });
+  /** Returns the places that A knows of there, once both have reported. */
+  const places = async () => {
+    await dataOf(server, "/v1/system");
+    const { servers } = await dataOf<SystemState>(a, "/v1/system");
+    return servers?.find((one) => one.id === id && one.living)?.ready;
+  };
+  expect(await eventually(async () => (await places()) === 1, LONG_MS)).toBe(true);
+  const end = async () => {
+    await server[Symbol.asyncDispose]();
+    await a.deleteFunction(fn.id);
+  };
+  return { fn, server, places, [Symbol.asyncDispose]: end };
+}
+
+test("a server that is about to stop takes no more calls of others", async () => {
+  await using ready = await startReady("c", { DRAIN_DELAY_MS: "1h" });
+  const { fn, server, places } = ready;
+  const before = passedOn(a);
+  server.kill("SIGTERM");
+  const isStopping = async () => (await fetch(`${server.url}/readyz`)).status === 503;
+  expect(await eventually(isStopping, LONG_MS)).toBe(true);
+  // A may not know yet, and is refused then.
+  expect((await a.invoke(fn, { do: "echo" })).status).toBe(200);
+  expect(await places()).toBe(0);
+  expect(passedOn(a)).toBe(before);
+});
+
+test("a call is made here if the other server cannot be connected to, however long nothing says so", async () => {
+  await using port = await DeafPort.start();
+  await using ready = await startReady("d", { ADVERTISE_URL: `http://127.0.0.1:${port.number}` });
+  const answer = await a.invoke(ready.fn, { do: "echo" });
+  expect([answer.status, answer.headers.get("server-timing")]).toEqual([200, expect.stringContaining("desc=cold")]);
+  expect(a.log).toContainEqual(expect.objectContaining({ event: "another server cannot be reached", server: "d" }));
 });

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 import { Balancer, freePort } from "./support/balancer.ts";
+import { endsOf, Load } from "./support/load.ts";
 
 /** Restarts of each server, and the number of servers: the short form has two, each of which restarts once. */
 const FULL = process.env["ROLLING"] === "full";
@@ -13,47 +13,11 @@ const [ROUNDS, SERVERS] = FULL ? [5, 3] : [1, 2];
 
 /** Longer than HAProxy takes to see that a server stops, on a busy machine. */
 const DRAIN_DELAY_MS = FULL ? 5_000 : 3_000;
-const CLIENTS = 4;
 const LONG_MS = 120_000;
 
 /** A request that comes through a proxy needs a key. */
 const KEY = "key-of-this-test";
 const AS_ADMINISTRATOR = { authorization: `Bearer ${KEY}` };
-
-/** The calls that have been answered, and what came of those that have not. */
-interface Load {
-  readonly submitted: string[];
-  readonly failures: string[];
-  readonly times: number[];
-  answered: number;
-}
-
-/** Calls a function through the balancer, over and over, one in four of them asynchronously, until a signal. */
-async function load(url: string, id: string, stop: AbortSignal): Promise<Load> {
-  const found: Load = { submitted: [], failures: [], times: [], answered: 0 };
-  const one = async (client: number, n: number) => {
-    const isLater = n % 4 === 0;
-    const body = JSON.stringify({ client, n });
-    const begun = performance.now();
-    try {
-      const path = `${url}/v1/functions/${id}/invoke${isLater ? "?async=true" : ""}`;
-      const response = await fetch(path, { method: "POST", headers: AS_ADMINISTRATOR, body });
-      const text = await response.text();
-      if (response.status !== (isLater ? 202 : 200)) found.failures.push(`${response.status} ${text}`);
-      else if (isLater) found.submitted.push((JSON.parse(text) as { data: Invocation }).data.id); // an envelope
-      else if (text !== body) found.failures.push(`another answer: ${text}`);
-      else found.answered++;
-    } catch (error) {
-      found.failures.push(String(error));
-    }
-    found.times.push(performance.now() - begun);
-  };
-  const client = async (number: number) => {
-    for (let n = 0; !stop.aborted; n++) await one(number, n);
-  };
-  await Promise.all(Array.from({ length: CLIENTS }, (_, number) => client(number)));
-  return found;
-}
 
 test("a rolling restart behind HAProxy fails no call and loses no submission", async () => {
   const { url } = await newDatabase();
@@ -74,7 +38,7 @@ test("a rolling restart behind HAProxy fails no call and loses no submission", a
   const servers = new Map<number, SpawnedServer>();
   const places = ports.map((_, index) => index + 1);
   for (const place of places) servers.set(place, stack.use(await start(place)));
-  const balancer = stack.use(await Balancer.start(ports));
+  const balancer = stack.use(await Balancer.start(ports.map((port) => `127.0.0.1:${port}`)));
   for (const place of places) await balancer.sendsTo(place);
   const made = await fetch(`${balancer.url}/v1/functions`, {
     method: "POST",
@@ -86,8 +50,8 @@ test("a rolling restart behind HAProxy fails no call and loses no submission", a
   const isKnown = async ({ url: at }: SpawnedServer) =>
     (await fetch(`${at}/v1/functions/${fn.id}`, { headers: AS_ADMINISTRATOR })).status === 200;
   for (const server of servers.values()) expect(await eventually(() => isKnown(server), LONG_MS)).toBe(true);
-  const stop = new AbortController();
-  const loading = load(balancer.url, fn.id, stop.signal);
+  const target = { url: balancer.url, key: KEY, id: fn.id };
+  const load = new Load(target);
   for (let round = 0; round < ROUNDS; round++) {
     for (const place of places) {
       const server = servers.get(place);
@@ -97,22 +61,11 @@ test("a rolling restart behind HAProxy fails no call and loses no submission", a
       await balancer.sendsTo(place);
     }
   }
-  stop.abort();
-  const { submitted, failures, times, answered } = await loading;
+  await load.stop();
+  const { submitted, failures, times, answered } = load;
   expect(failures.slice(0, 5)).toEqual([]);
   expect(Math.min(answered, submitted.length)).toBeGreaterThan(10);
-  const states = new Map<string, number>();
-  for (const id of submitted) {
-    let state = "";
-    const isOver = async () => {
-      const response = await fetch(`${balancer.url}/v1/invocations/${id}`, { headers: AS_ADMINISTRATOR });
-      state = ((await response.json()) as { data: Invocation }).data.status; // an envelope
-      return !["queued", "running"].includes(state);
-    };
-    await eventually(isOver, LONG_MS);
-    states.set(state, (states.get(state) ?? 0) + 1);
-  }
-  expect([...states]).toEqual([["succeeded", submitted.length]]);
+  expect(await endsOf(target, submitted)).toEqual({ succeeded: submitted.length });
   if (!FULL) return;
   const [p50, p99] = [0.5, 0.99].map((part) => times.toSorted((a, b) => a - b)[Math.floor(times.length * part)]);
   console.log({ restarts: ROUNDS * SERVERS, answered, submitted: submitted.length, p50, p99, max: Math.max(...times) });

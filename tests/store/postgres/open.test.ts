@@ -107,8 +107,38 @@ test("a server learns which secrets others change and delete, and reads everythi
   await b.secrets.put({ ...secret, name: "own", value: "3" });
   await a.secrets.delete("s", { force: false });
   await until("s undefined");
-  await database.run("update configuration_state set version = version + 2, forgotten = version + 1");
-  await until("own 3");
+  await database.run(
+    `update configuration_state set version = version + 2, forgotten = version + 1;
+     update configuration set record = jsonb_set(record::jsonb, '{value}', '"4"') where kind = 'secrets' and id = 'own'`,
+  );
+  await until("own 4");
+});
+
+test("a server forgets changes that the database has lost, as a backup or a standby lacked them", async () => {
+  const database = await newDatabase();
+  await using store = await openPostgresStore(database.url, options("a"));
+  const seen: string[] = [];
+  for (const kind of ["functions", "schedules"] as const) store[kind].follow((news) => seen.push(JSON.stringify(news)));
+  store.secrets.follow((name) => seen.push(name));
+  const secret = { bytes: 1, created_at: timestamp(0), updated_at: timestamp(0) };
+  await store.functions.insert(someFunction("kept"));
+  await store.secrets.put({ ...secret, name: "kept", value: "1" });
+  await database.run(
+    "create table rows_before as table configuration; create table state_before as table configuration_state",
+  );
+  await store.functions.insert(someFunction("lost"));
+  await store.secrets.put({ ...secret, name: "lost", value: "1" });
+  await store.functions.delete("kept", { cascade: true });
+  await database.run(
+    `begin; delete from configuration; insert into configuration table rows_before;
+     update configuration_state set version = (select version from state_before); commit`,
+  );
+  expect(await eventually(() => store.functions.get("lost") === undefined)).toBe(true);
+  expect([store.functions.get("kept")?.id, store.secrets.get("lost")]).toEqual(["kept", undefined]);
+  expect(seen.toSorted()).toEqual(["lost", JSON.stringify({ functions: ["lost", "kept"], routes: true })]);
+  // Changes go on from there.
+  await store.functions.insert(someFunction("next"));
+  expect(store.functions.get("next")?.id).toBe("next");
 });
 
 test("a server learns which schedules others add, change and delete, and of none of its own", async () => {
@@ -148,6 +178,25 @@ test("a second server with the same id is refused while the first one lives", as
   }
   await using next = await openShared(url, options("a"));
   expect(Math.abs(next.clock.now() - Date.now())).toBeLessThan(60_000);
+});
+
+test("a server whose time of day is set takes no work of others, and its own leases stay as long", async () => {
+  const { url } = await newDatabase();
+  let step = 0;
+  const set: Clock = { ...systemClock, now: () => systemClock.now() + step };
+  await using a = await openShared(url, options("a"));
+  await using b = await openShared(url, options("b", set));
+  // One that asks with a time that is wrong finds nothing, either.
+  await using wrong = await openPostgresStore(url, options("c", set));
+  const lease = () => ({ now: b.clock.now(), until: b.clock.now() + LEASE_MS });
+  for (const id of ["x", "y"]) await a.store.ledger.submit(newWork(id, { function_id: id }));
+  await a.store.ledger.claim("x", lease());
+  step = 3_600_000;
+  expect(await b.store.ledger.lost(b.clock.now())).toEqual([]);
+  expect(await wrong.ledger.lost(set.now())).toEqual([]);
+  step = -3_600_000;
+  await b.store.ledger.claim("y", lease());
+  expect(await a.store.ledger.lost(a.clock.now())).toEqual([]);
 });
 
 test("a database that does not answer is given up in time, and is used again when it answers", async () => {

@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import type { EngineClient } from "../../../.ci/engine/engine-client.ts";
 import { type FixtureName, fixture } from "../images.ts";
 import { addLayers, MANIFEST_TYPES } from "./add-layers.ts";
 import { ensureProgram, requireProgram } from "../../../.ci/packages.ts";
@@ -20,14 +21,14 @@ export interface Pushed {
   readonly digest: string;
 }
 
-/** A registry on loopback, where engines accept plain HTTP. */
+/** A registry without TLS: engines accept that on loopback. */
 export interface Registry extends AsyncDisposable {
-  /** `127.0.0.1:<port>`. */
+  /** Its address and port, such as `127.0.0.1:5000`. */
   readonly host: string;
   /** The directory of its blobs. */
   readonly directory: string;
-  /** Pushes an image of the engine under a name such as `team/echo:1`, which the engine does not keep. */
-  push(image: string, name: string): Promise<Pushed>;
+  /** Pushes an image of an engine, by default of the tests' one, under a name such as `team/echo:1`, which the engine does not keep. */
+  push(image: string, name: string, engine?: EngineClient): Promise<Pushed>;
   /** Puts the `chaos` function with a layer of its own there, so that a pull has something to fetch. */
   pushUnique(name: string): Promise<Pushed>;
   /** Puts a function there, with a layer for each of these files, which no engine has. */
@@ -37,12 +38,12 @@ export interface Registry extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts Debian's docker-registry on a free port, open or with one user; it ends with this process. */
-export async function startRegistry(credentials?: Credentials): Promise<Registry> {
+/** Starts Debian's docker-registry on a free port of an address, open or with one user; it ends with this process. */
+export async function startRegistry(credentials?: Credentials, address = "127.0.0.1"): Promise<Registry> {
   const program = await ensureProgram("docker-registry", ["docker-registry"]);
   const directory = await mkdtemp(join(tmpdir(), "slipway-registry-"));
   const config = join(directory, "config.yml");
-  await Bun.write(config, await configuration(directory, credentials));
+  await Bun.write(config, await configuration(directory, address, credentials));
   const child = Bun.spawn([requireProgram("setpriv"), "--pdeathsig", "KILL", program, "serve", config], {
     stdin: "ignore",
     stdout: "ignore",
@@ -54,7 +55,8 @@ export async function startRegistry(credentials?: Credentials): Promise<Registry
     await child.exited;
     await rm(directory, { recursive: true, force: true });
   };
-  const push = (image: string, name: string): Promise<Pushed> => pushImage(host, image, name, credentials);
+  const push: Registry["push"] = async (image, name, engine) =>
+    pushImage(engine ?? (await acquireEngine()).client, host, { image, name, credentials });
   const bases = new Map<FixtureName, Promise<Pushed>>();
   const pushLayers: Registry["pushLayers"] = async (name, of, files) => {
     const base = bases.get(of) ?? fixture(of).then((image) => push(image, `base/${of}:1`));
@@ -77,12 +79,12 @@ export async function startRegistry(credentials?: Credentials): Promise<Registry
   };
 }
 
-async function configuration(directory: string, credentials: Credentials | undefined): Promise<string> {
+async function configuration(directory: string, address: string, credentials?: Credentials): Promise<string> {
   const lines = [
     "version: 0.1",
     "log: {level: info, formatter: json}",
     `storage: {filesystem: {rootdirectory: "${directory}/data"}, delete: {enabled: true}}`,
-    "http: {addr: 127.0.0.1:0}",
+    `http: {addr: ${address}:0}`,
   ];
   if (credentials !== undefined) {
     const hash = await Bun.password.hash(credentials.password, { algorithm: "bcrypt", cost: 4 });
@@ -100,7 +102,7 @@ async function listeningAddress(log: ReadableStream<Uint8Array>): Promise<string
     const { done, value } = await reader.read();
     if (done) throw new Error(`Cannot start the registry: ${text.slice(-500)}`);
     text += value;
-    const address = /listening on (127\.0\.0\.1:\d+)/.exec(text)?.[1];
+    const address = /listening on (\d+(?:\.\d+){3}:\d+)/.exec(text)?.[1];
     if (address === undefined) continue;
     void (async () => {
       while (!(await reader.read()).done) continue;
@@ -109,13 +111,13 @@ async function listeningAddress(log: ReadableStream<Uint8Array>): Promise<string
   }
 }
 
-async function pushImage(
-  host: string,
-  image: string,
-  name: string,
-  credentials: Credentials | undefined,
-): Promise<Pushed> {
-  const { client } = await acquireEngine();
+interface Push {
+  readonly image: string;
+  readonly name: string;
+  readonly credentials: Credentials | undefined;
+}
+
+async function pushImage(client: EngineClient, host: string, { image, name, credentials }: Push): Promise<Pushed> {
   const [repository, tag = "latest"] = name.split(":");
   const reference = `${host}/${repository}:${tag}`;
   await client.request("POST", `/images/${image}/tag?repo=${host}/${repository}&tag=${tag}`);

@@ -1,5 +1,5 @@
 import { SQL, type TransactionSQL } from "bun";
-import { DeadlineError, isCut, isRival, mapError } from "../errors.ts";
+import { DeadlineError, isCut, isReadOnly, isRival, mapError } from "../errors.ts";
 import { Pulse } from "./pulse.ts";
 import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 
@@ -8,15 +8,15 @@ const CONNECTIONS = 10;
 /** The time that a statement or a whole transaction may take; the driver itself would wait without end for a silent server. */
 const DEADLINE_MS = 10_000;
 /**
- * Limits that the database keeps by itself if this server vanishes: its locks would stay for hours otherwise. None of it comes before the
- * server's own deadline, but the wait for a lock, which then has an error of its own.
+ * Limits that the database keeps by itself. If this server vanishes, its locks would stay for hours otherwise; and a slow statement, or one that waits
+ * for a lock, ends alone, before the server's own deadline, which takes all connections along.
  */
 const SESSION = {
   tcp_keepalives_idle: "10",
   tcp_keepalives_interval: "5",
   tcp_keepalives_count: "3",
   idle_in_transaction_session_timeout: "15s",
-  statement_timeout: "12s",
+  statement_timeout: "9s",
   lock_timeout: "8s",
 } as const;
 /** Transactions that are in each other's way are run again so often. */
@@ -24,6 +24,9 @@ const TRIES = 5;
 
 /** The time after which a statement that is not answered makes the client ask whether the database answers at all, in milliseconds. */
 const PATIENCE_MS = 1_000;
+
+/** The least time between two tries to find a database that can be written, in milliseconds. */
+const RENEW_MS = 1_000;
 
 /** Runs statements: on any connection, or all in one transaction. */
 export interface Statements {
@@ -65,9 +68,11 @@ export class Client implements Statements, AsyncDisposable {
   readonly #pulse: Pulse;
   readonly #unanswered = new Set<Unanswered>();
   #sql: SQL;
+  #renewedAt = -Infinity;
 
   constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
-    const connect = (max: number) => new SQL(url, { max, bigint: true, connectionTimeout: 5, connection: SESSION });
+    const whole = withSession(url);
+    const connect = (max: number) => new SQL(whole, { max, bigint: true, connectionTimeout: 5 });
     this.#connect = () => connect(connections);
     this.#pulse = new Pulse(() => {
       const sql = connect(1);
@@ -77,7 +82,7 @@ export class Client implements Statements, AsyncDisposable {
     this.#sql = this.#connect();
   }
 
-  /** Outside of a transaction a statement is run again if its connection is cut: it must be right to run it twice. */
+  /** Outside of a transaction a statement is run again if its connection is cut, as a transaction is: it must be right to run it twice. */
   async all<Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> {
     return (await this.#once(sql, bindings)).rows as Row[]; // the caller knows its own statement
   }
@@ -92,7 +97,7 @@ export class Client implements Statements, AsyncDisposable {
 
   /**
    * Runs `work` in one transaction: all of it happens, or nothing. It is run again if another transaction was in its way, or
-   * once if the connection is cut before the commit began; so it may have no effects but on the database.
+   * once if the connection is cut before the commit began, or leads to a database that can only be read; so it may have no effects but on the database.
    */
   async transaction<T>(work: (statements: Transaction) => Promise<T>): Promise<T> {
     let cuts = 0;
@@ -107,7 +112,8 @@ export class Client implements Statements, AsyncDisposable {
           }),
         );
       } catch (error) {
-        const again = isRival(error) ? tries < TRIES : !isCommitting && isCut(error) && cuts++ === 0;
+        const isUndone = isReadOnly(error) || (!isCommitting && isCut(error));
+        const again = isRival(error) ? tries < TRIES : isUndone && cuts++ === 0;
         if (!again) throw mapError(error);
       }
     }
@@ -164,7 +170,7 @@ export class Client implements Statements, AsyncDisposable {
   async #once(sql: string, bindings: Bindings): Promise<Result> {
     try {
       return await this.#bounded((client) => execute(client, sql, bindings)).catch((error: unknown) => {
-        if (!isCut(error)) throw error;
+        if (!isCut(error) && !isReadOnly(error)) throw error;
         return this.#bounded((client) => execute(client, sql, bindings));
       });
     } catch (error) {
@@ -180,6 +186,9 @@ export class Client implements Statements, AsyncDisposable {
     this.#watch(statement);
     try {
       return await Promise.race([run(statement.client), late]);
+    } catch (error) {
+      if (isReadOnly(error)) this.#renew(statement.client);
+      throw error;
     } finally {
       clearTimeout(statement.timer);
       this.#unanswered.delete(statement);
@@ -207,10 +216,26 @@ export class Client implements Statements, AsyncDisposable {
     }
   }
 
+  /** Gives up connections to a database that can only be read: new ones may lead to the one that has taken its place. */
+  #renew(client: SQL): void {
+    const now = performance.now();
+    if (this.#sql !== client || now - this.#renewedAt < RENEW_MS) return;
+    this.#renewedAt = now;
+    this.#giveUp(client);
+  }
+
   #giveUp(client: SQL): void {
     if (this.#sql === client) this.#reconnect();
     void client.close({ timeout: 0 }).catch(() => undefined);
   }
+}
+
+/** Returns a URL with the settings of a session; of others in it, PostgreSQL refuses those that it does not know. */
+function withSession(url: string): string {
+  const whole = new URL(url);
+  for (const [name, value] of Object.entries(SESSION)) whole.searchParams.set(name, value);
+  if (!whole.searchParams.has("application_name")) whole.searchParams.set("application_name", "slipway");
+  return whole.href;
 }
 
 interface Result {

@@ -15,9 +15,14 @@ export interface Trial {
   readonly failed: (error: unknown) => void;
 }
 
+/** Texts that differ if rows do, by kind and id. */
+export type RowStates = Readonly<Record<"functions" | "secrets" | "schedules", ReadonlyMap<string, string>>>;
+
 type Columns = Record<string, string | number | null>;
 
 interface TableStatements {
+  /** The expression of a row as JSON. */
+  readonly row: string;
   readonly read: Statement<{ record: string }, [string]>;
   readonly remove: Statement<unknown, [string]>;
   /** Inserts a row. Columns that it lacks, as an older server did not know them, have their defaults. */
@@ -96,12 +101,21 @@ export class Mirror implements Disposable {
     }
   }
 
-  /** Returns when each function was last changed, by its id. */
-  functionTimes(): Map<string, string> {
-    const rows = this.sqlite
-      .query<{ id: string; updated_at: string }, []>("select id, updated_at from functions")
-      .all();
-    return new Map(rows.map(({ id, updated_at }) => [id, updated_at]));
+  /** Returns what distinguishes each row of those kinds on which something depends, by kind and id. */
+  states(): RowStates {
+    const statesOf = (sql: string) =>
+      new Map(
+        this.sqlite
+          .query<{ id: string; state: string }, []>(sql)
+          .all()
+          .map(({ id, state }) => [id, state]),
+      );
+    return {
+      // Each change has its time; the whole row would take long for thousands of them.
+      functions: statesOf("select id, updated_at as state from functions"),
+      secrets: statesOf("select name as id, value || updated_at as state from secrets"),
+      schedules: statesOf(`select id, ${this.#tables.get("schedules")?.row} as state from schedules`),
+    };
   }
 
   /** Forgets all rows. */
@@ -138,8 +152,10 @@ function statementsOf(sqlite: Sqlite, table: MirroredTable): TableStatements {
   const { name } = table;
   const { fields, insert } = rowsOf(sqlite, table);
   const here = `${idOf(table, name)} = ?`;
+  const row = `json_object(${fields})`;
   return {
-    read: sqlite.prepare(`select json_object(${fields}) as record from ${name} where ${here}`),
+    row,
+    read: sqlite.prepare(`select ${row} as record from ${name} where ${here}`),
     remove: sqlite.prepare(`delete from ${name} where ${here}`),
     insert,
   };

@@ -3,7 +3,7 @@ import type { RowsElsewhere } from "../../configuration.ts";
 import { MIGRATIONS } from "../../sqlite/migrations/migrations.ts";
 import type { Client, Statements, Transaction } from "../client/client.ts";
 import { isOwn } from "./mirrored-tables.ts";
-import type { Mirror, Row, Trial } from "./mirror.ts";
+import type { Mirror, Row, RowStates, Trial } from "./mirror.ts";
 
 /** Deleted rows are forgotten when they are so many changes old. */
 const TOMBSTONES = 10_000;
@@ -194,7 +194,9 @@ export class SharedConfiguration {
     let rows = await this.#changedSince(statements, this.#version);
     const isFirst = this.#version < 0;
     if (rows.current === this.#version) return;
-    const before = isFirst || this.#version >= rows.forgotten ? undefined : this.#mirror.functionTimes();
+    // A version that went back is that of a backup, or of a standby that lacked the last changes: what came after it never happened.
+    const isWhole = !isFirst && (this.#version < rows.forgotten || rows.current < this.#version);
+    const before = isWhole ? this.#mirror.states() : undefined;
     if (before !== undefined) {
       rows = await this.#changedSince(statements, -1);
       // If that fails halfway, the next look reads everything.
@@ -205,9 +207,14 @@ export class SharedConfiguration {
     this.#version = rows.current;
     const idsOf = (table: string) => rows.changed.flatMap(({ kind, id }) => (kind === table && !isFirst ? [id] : []));
     // Of those that were read again, most are as they were.
-    const functions = before === undefined ? idsOf("functions") : differing(before, this.#mirror.functionTimes());
-    const [secrets, schedules] = [idsOf("secrets"), idsOf("schedules")];
-    this.#follower({ secrets, schedules, functions, routes: idsOf("routes").length > 0 });
+    const after = before && this.#mirror.states();
+    const newsOf = (kind: keyof RowStates) => (before && after ? differing(before[kind], after[kind]) : idsOf(kind));
+    this.#follower({
+      secrets: newsOf("secrets"),
+      schedules: newsOf("schedules"),
+      functions: newsOf("functions"),
+      routes: isWhole || idsOf("routes").length > 0,
+    });
   }
 
   /** Reads the rows that have changed since a version, or all of them (-1). */

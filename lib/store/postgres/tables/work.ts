@@ -19,8 +19,11 @@ export function attemptKey(invocation_id: string, attempt: number): string {
   return `${invocation_id} ${attempt}`;
 }
 
-/** A time that no clock shows: PostgreSQL has no infinite integers. */
-const LAST = Number.MAX_SAFE_INTEGER;
+/**
+ * The time by which leases of others have ended: the caller's or the database's, whichever is earlier, so that no server takes
+ * over work too early because its own idea of the time is wrong.
+ */
+const ENDED = "least($now::bigint, (extract(epoch from clock_timestamp()) * 1000)::bigint)";
 
 /** Work that was just taken, with its invocation as it was before. */
 export interface TakenWork extends Work, InvocationRow {
@@ -185,7 +188,7 @@ export class WorkTable {
    */
   async loseEnded(statements: Statements, now: number, attempted: Iterable<string>): Promise<void> {
     await statements.run(
-      `update work set state = 'lost' where state = 'leased' and lease_until <= $now::bigint and (
+      `update work set state = 'lost' where state = 'leased' and lease_until <= ${ENDED} and (
          (holder <> $holder and clock_timestamp() >= pg_postmaster_start_time() + $pause::integer * interval '1 millisecond')
          or (holder = $holder and ${ATTEMPT} not in (select json_array_elements_text($attempted::text::json))))`,
       { now, holder: this.#holder, attempted: JSON.stringify([...attempted]), pause: this.#pauseMs },
@@ -197,12 +200,11 @@ export class WorkTable {
    * only its own sweep says that nothing of it runs any more.
    */
   lost(statements: Statements, until: number): Promise<LostWork[]> {
-    return statements.all<LostWork>(
-      `select ${COLUMNS}, cancelled::integer as cancelled from work where state = 'lost' and lease_until <= $until::bigint
-         and ($mine::text is null or holder = $mine::text)
-       order by lease_until limit ${BATCH}`,
-      { until: Math.min(until, LAST), mine: until === Infinity ? this.#holder : null },
-    );
+    const all = `select ${COLUMNS}, cancelled::integer as cancelled from work where state = 'lost'`;
+    const first = `order by lease_until limit ${BATCH}`;
+    return until === Infinity
+      ? statements.all<LostWork>(`${all} and holder = $mine ${first}`, { mine: this.#holder })
+      : statements.all<LostWork>(`${all} and lease_until <= ${ENDED} ${first}`, { now: until });
   }
 
   /** Lists the functions that have something to do, each with its highest priority. */

@@ -21,19 +21,25 @@ export class Balancer implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  static async start(ports: readonly number[]): Promise<Balancer> {
+  /** Starts it in front of as many servers as the configuration has, or fewer, such as `127.0.0.1:9999`. */
+  static async start(servers: readonly string[]): Promise<Balancer> {
     const { path, environment } = await proxyProgram("haproxy");
     const directory = await mkdtemp(join(tmpdir(), "slipway-haproxy-"));
     const page = await Bun.file(inRepository("lib/docs/deploy/haproxy.cfg")).text();
     const port = freePort();
-    const lines = page.replace("bind :80\n", `bind 127.0.0.1:${port}\n`).split("\n");
-    const others = lines.filter((line) => !/^ +server /.test(line));
-    if (lines.length - others.length !== 3 || !others.includes(`    bind 127.0.0.1:${port}`))
+    let replaced = 0;
+    const lines = page.split("\n").flatMap((line) => {
+      if (line === "    bind :80") return [`    bind 127.0.0.1:${port}`];
+      const [, start, options] = /^( +server node-\d) \S+(.*)$/.exec(line) ?? [];
+      if (start === undefined) return [line];
+      const address = servers[replaced++];
+      return address === undefined ? [] : [`${start} ${address}${options}`];
+    });
+    if (replaced !== 3 || !lines.includes(`    bind 127.0.0.1:${port}`))
       throw new Error("haproxy.cfg has not the lines that are replaced here");
-    const servers = ports.map((one, index) => `    server node-${index + 1} 127.0.0.1:${one}`);
     const file = join(directory, "haproxy.cfg");
     const socket = `global\n    stats socket ${directory}/socket\n`;
-    await writeFile(file, `${socket}${others.join("\n")}${servers.join("\n")}\n`);
+    await writeFile(file, `${socket}${lines.join("\n")}`);
     await runOrThrow(["env", ...variables(environment), path, "-c", "-f", file]);
     const command = [requireProgram("setpriv"), "--pdeathsig", "KILL", path, "-db", "-f", file];
     const child = Bun.spawn(command, { env: { ...process.env, ...environment }, stdout: "ignore", stderr: "ignore" });
@@ -42,14 +48,33 @@ export class Balancer implements AsyncDisposable {
 
   /** Waits until it sends calls to a server, by its place from 1. */
   async sendsTo(place: number): Promise<void> {
-    const isUp = async () => new RegExp(`^slipway,node-${place},.*,UP,`, "m").test(await this.#ask("show stat"));
+    const isUp = async () => (await this.#statistics(place))["status"] === "UP";
     if (!(await eventually(isUp, LONG_MS))) throw new Error(`HAProxy does not see node-${place}`);
+  }
+
+  /** Waits until it leaves a server out. */
+  async leavesOut(place: number): Promise<void> {
+    const isDown = async () => (await this.#statistics(place))["status"] === "DOWN";
+    if (!(await eventually(isDown, LONG_MS))) throw new Error(`HAProxy goes on with node-${place}`);
+  }
+
+  /** Returns the number of calls that a server has at the moment. */
+  async callsAt(place: number): Promise<number> {
+    return Number((await this.#statistics(place))["scur"]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.exited;
     await rm(this.#directory, { recursive: true });
+  }
+
+  /** Returns its figures of a server; none before it has started. */
+  async #statistics(place: number): Promise<Readonly<Record<string, string>>> {
+    const [head = "", ...rows] = (await this.#ask("show stat")).split("\n");
+    const values = rows.find((row) => row.startsWith(`slipway,node-${place},`))?.split(",") ?? [];
+    const names = head.replace("# ", "").split(",");
+    return Object.fromEntries(values.map((value, index) => [names[index] ?? "", value]));
   }
 
   /** Returns the answer of its socket to a command; nothing before it is there. */
