@@ -6,7 +6,7 @@ import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import type { AskingApp, ShutdownReason } from "./boot/asking-app.ts";
 import { isTakenAway, limitsOf } from "./boot/call-limits.ts";
-import { bootError, type BootPlan, notReadyInTime, type OnBoot, type SuccessfulBoot } from "./boot-plan.ts";
+import { bootError, type BootPlan, notReadyInTime, type OnBoot, type SuccessfulBoot, untilReady } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
 import { finish, REPORT_MS } from "./boot/finish.ts";
 import type { Run } from "./instance.ts";
@@ -14,7 +14,6 @@ import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { NotDelivered } from "./boot/not-delivered.ts";
 import { explainedBy, lostAnswer, ServedCall } from "./served-call.ts";
 import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
-import { untilReady } from "./boot/until-ready.ts";
 import { within } from "./boot/within.ts";
 
 /**

@@ -87,7 +87,7 @@ export class Presence implements Disposable {
   isTime(now: number): boolean {
     const behind = now - this.clock.now();
     if (behind <= BEHIND_MS) return true;
-    this.#shift += Math.round(behind);
+    this.#shift += behind;
     this.#log.warn("the clock was behind the database's", { ms: Math.round(behind) });
     return false;
   }
