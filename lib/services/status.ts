@@ -6,6 +6,8 @@ import type { Runner } from "../runner/runner.ts";
 export interface Check {
   readonly ok: boolean;
   readonly problem: string | null;
+  /** A danger to a part that works, and how to end it; left out if there is none. */
+  readonly warning?: string;
 }
 
 export interface Readiness {
@@ -21,8 +23,8 @@ const FRESH_MS = 1_000;
 
 interface StatusDeps {
   readonly runner: Pick<Runner, "probe" | "problem">;
-  /** Rejects if the database cannot be read. */
-  readonly probeDatabase: () => Promise<void>;
+  /** Rejects if the database cannot be used; returns what its owner should know besides. */
+  readonly probeDatabase: () => Promise<string | undefined>;
   readonly clock: Pick<Clock, "monotonic">;
 }
 
@@ -87,8 +89,8 @@ export class StatusService {
 
   async #checkDatabase(): Promise<Check> {
     try {
-      await this.#deps.probeDatabase();
-      return { ok: true, problem: null };
+      const warning = await this.#deps.probeDatabase();
+      return { ok: true, problem: null, ...(warning !== undefined && { warning }) };
     } catch (error) {
       // Its own words, where it can be read and not written.
       if (error instanceof AppError) return { ok: false, problem: error.message };

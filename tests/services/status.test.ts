@@ -6,11 +6,15 @@ import { FakeClock } from "../support/fake-clock.ts";
 function service(options: {
   problem?: AppError;
   probe?: AppError;
-  probeDatabase?: () => Promise<void>;
+  probeDatabase?: () => Promise<string | undefined>;
 }): StatusService {
   const runner = { problem: options.problem, probe: () => Promise.resolve(options.probe) };
   const clock = new FakeClock();
-  return new StatusService({ runner, probeDatabase: options.probeDatabase ?? (() => Promise.resolve()), clock });
+  return new StatusService({
+    runner,
+    probeDatabase: options.probeDatabase ?? (() => Promise.resolve(undefined)),
+    clock,
+  });
 }
 
 const AWAY = new AppError("engine_unavailable", "The engine is away: start it");
@@ -37,6 +41,14 @@ test("readiness names the problem of the database, and how to fix it", async () 
   });
 });
 
+test("readiness has what the owner of a database that works should know", async () => {
+  expect(await service({ probeDatabase: () => Promise.resolve("Its standby lags: wait") }).readiness()).toEqual({
+    ready: true,
+    engine: FINE,
+    database: { ok: true, problem: null, warning: "Its standby lags: wait" },
+  });
+});
+
 test("readiness is false once the server is about to stop", async () => {
   const status = service({});
   expect((await status.readiness()).ready).toBe(true);
@@ -46,7 +58,7 @@ test("readiness is false once the server is about to stop", async () => {
 
 test("readiness is looked at again as soon as the engine is known to be lost, or to be back", async () => {
   const runner = { problem: undefined as AppError | undefined, probe: () => Promise.resolve(runner.problem) };
-  const status = new StatusService({ runner, probeDatabase: () => Promise.resolve(), clock: new FakeClock() });
+  const status = new StatusService({ runner, probeDatabase: () => Promise.resolve(undefined), clock: new FakeClock() });
   const ready = async () => (await status.readiness()).ready;
   expect(await ready()).toBe(true);
   runner.problem = AWAY;
@@ -65,7 +77,7 @@ test("readiness asks the engine once a second at most, and once for all who ask 
   };
   const status = new StatusService({
     runner: { problem: undefined, probe },
-    probeDatabase: () => Promise.resolve(),
+    probeDatabase: () => Promise.resolve(undefined),
     clock,
   });
   const ready = async () => (await status.readiness()).ready;

@@ -8,6 +8,11 @@ import { type Guard, resource } from "../access/guard.ts";
 const CheckSchema = t.Object({
   ok: t.Boolean({ examples: [true] }),
   problem: t.Nullable(t.String({ description: "The cause and how to fix it." })),
+  warning: t.Optional(
+    t.String({
+      description: "A danger to a part that works, such as a PostgreSQL whose standby lags, and how to end it.",
+    }),
+  ),
 });
 const READINESS = { ready: t.Boolean(), engine: CheckSchema, database: CheckSchema };
 const Stopping = t.Literal(true, {

@@ -45,6 +45,8 @@ export interface LedgerParts extends SubmissionTables {
   readonly isPresent: () => boolean;
   /** Takes what the database's clock has just shown. Returns false if `clock` was behind it. */
   readonly isTime: (now: number) => boolean;
+  /** Returns true if leases of others that have ended are no consequence of the database's absence. */
+  readonly mayTakeOver: () => boolean;
   /** Replaces a schedule in the mirror. */
   readonly replaceSchedule: (before: ScheduledRuns["before"], after: ScheduledRuns["before"]) => void;
 }
@@ -163,8 +165,9 @@ export class PostgresLedger implements Ledger {
   }
 
   async lost(until: number): Promise<Standing[]> {
-    const { work, clock } = this.#parts;
-    await work.loseEnded(this.#client, Math.min(until, clock.now()), this.#attempted);
+    const { work, clock, mayTakeOver } = this.#parts;
+    const ended = { now: Math.min(until, clock.now()), attempted: this.#attempted, ofOthers: mayTakeOver() };
+    await work.loseEnded(this.#client, ended);
     const found: Standing[] = [];
     for (const { cancelled, ...one } of await work.lost(this.#client, until)) {
       const standing = await this.#standing(one);

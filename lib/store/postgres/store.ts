@@ -8,6 +8,8 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import { VersionCatchUp } from "./configuration/catch-up.ts";
+import { Contact } from "./contact.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
 import { Mirror } from "./configuration/mirror.ts";
 import { CHANNEL, SharedConfiguration } from "./configuration/shared-configuration.ts";
@@ -16,10 +18,12 @@ import { PostgresLedger } from "./ledger.ts";
 import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
+import { standingOf } from "./standing.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { LeftRecords } from "./tables/left-records.ts";
 import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
@@ -32,8 +36,8 @@ export interface PostgresOptions {
   /** The most bytes of queued requests, and of requests and results that are kept; no limit by default. */
   readonly queue_bytes?: number;
   /**
-   * The time after a start of PostgreSQL in which nobody takes over work of others whose leases ended while it was away, in milliseconds:
-   * they have results in memory that they write first. 15 s by default.
+   * The time in which nobody takes over work of others whose leases ended while PostgreSQL was away, in milliseconds: from its start, and
+   * from when this server reaches it (again). They have results in memory that they write first. 15 s by default.
    */
   readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
@@ -79,12 +83,15 @@ export class PostgresStore implements Store {
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
   readonly places: PlaceTable;
+  readonly leftRecords: LeftRecords;
+  readonly catchUp: VersionCatchUp;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
   readonly #log: Logger;
   readonly #clock: Clock;
   #cancelPoll: () => void = () => undefined;
+  readonly #contact: Contact;
   readonly #isPresent: () => boolean;
   /** Set once a newer server has made the database one that this one cannot use: it takes no work from then on. */
   #problem: string | undefined;
@@ -131,6 +138,8 @@ export class PostgresStore implements Store {
     const payloads = new PayloadTable(queue_bytes);
     const deliveries = new DeliveryTable(holder);
     const work = new WorkTable(holder, reclaim_pause_ms);
+    const contact = new Contact(clock, reclaim_pause_ms);
+    this.#contact = contact;
     const replaceSchedule: (typeof mirrored.schedules)["replaceNow"] = (...both) =>
       mirrored.schedules.replaceNow(...both);
     const parts = {
@@ -145,10 +154,13 @@ export class PostgresStore implements Store {
       configuration,
       isPresent: () => isPresent() && this.#problem === undefined,
       isTime,
+      mayTakeOver: () => contact.isSettled,
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
     this.places = new PlaceTable(client, holder);
+    this.leftRecords = new LeftRecords(client, invocations, holder);
+    this.catchUp = new VersionCatchUp({ client, clock, configuration, refresh: () => this.#readChanges() });
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
@@ -158,6 +170,9 @@ export class PostgresStore implements Store {
   /** Reads the configuration, and follows its changes from then on. */
   async begin(): Promise<void> {
     await this.#configuration.refresh();
+    this.#contact.heard(true);
+    const standing = await standingOf(this.#client);
+    if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
     await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
@@ -181,7 +196,7 @@ export class PostgresStore implements Store {
     return this.#mirrored.applyManifest(writes, options);
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<string | undefined> {
     if (!this.#isPresent()) {
       throw new AppError(
         "conflict",
@@ -189,21 +204,14 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    const found = await this.#client.get<{ read_only: number }>(
-      "select case when current_setting('transaction_read_only') = 'on' then 1 else 0 end as read_only from configuration_state",
-    );
-    if (found?.read_only === 1) {
-      throw new AppError(
-        "database_unavailable",
-        "The database of DATABASE_URL can only be read: it is a standby, or was made read-only. Give the address of the primary",
-      );
-    }
+    return standingOf(this.#client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#cancelPoll();
     this.notices[Symbol.dispose]();
+    this.catchUp[Symbol.dispose]();
     await this.#configuration.idle();
     await this.#client[Symbol.asyncDispose]();
     this.#mirrored[Symbol.dispose]();
@@ -221,13 +229,24 @@ export class PostgresStore implements Store {
     if (this.#isClosed) return;
     try {
       await this.#lookAtSchema();
-      await this.#mirrored.whenFree();
-      await this.#configuration.refresh();
+      await this.#readChanges();
+      this.#heard(true);
     } catch (error) {
+      this.#heard(false);
       // The next look finds what this one has missed.
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  #heard(isThere: boolean): void {
+    this.#contact.heard(isThere);
+    this.catchUp.heard(isThere);
+  }
+
+  async #readChanges(): Promise<void> {
+    await this.#mirrored.whenFree();
+    await this.#configuration.refresh();
   }
 
   async #lookAtSchema(): Promise<void> {

@@ -65,6 +65,8 @@ export class SqliteStore implements Store, Disposable {
   /** No other server has this database. */
   readonly notices = null;
   readonly places = null;
+  readonly leftRecords = null;
+  readonly catchUp = null;
   readonly #database: Database;
   readonly #clock: Clock;
 
@@ -134,7 +136,7 @@ export class SqliteStore implements Store, Disposable {
     return this.tables.writer.whenFree();
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<undefined> {
     this.#database.check();
   }
 

@@ -6,6 +6,7 @@ import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgr
 import { systemClock } from "../../../lib/clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
+import { DatabaseLink } from "../../support/postgres/database-link.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, someFunction } from "../sqlite/support/stores.ts";
@@ -74,6 +75,36 @@ test("lost: work of others is not taken over for some time after a start of Post
   await clock.advance(LEASE_MS);
   expect(await waits.ledger.lost(clock.now())).toEqual([]);
   expect(await other.ledger.end(success(first))).toBe(true);
+});
+
+test("lost: work of others is not taken over for some time after a server reaches the database again, which may be another one by then", async () => {
+  const { url } = await newDatabase();
+  await using link = await DatabaseLink.start(new URL(url).searchParams.get("host") ?? "");
+  const pauseMs = 2_000;
+  await using cut = await open(link.url(new URL(url).pathname.slice(1)), "cut", pauseMs);
+  await using other = await open(url, "other");
+  const lost = async () => (await cut.ledger.lost(clock.now())).length;
+  const look = async () => {
+    await clock.advance(1_000);
+    await cut.check().catch(() => undefined);
+  };
+  await other.ledger.submit(newWork("x"));
+  await claimed(other);
+  await clock.advance(LEASE_MS);
+  link.cut();
+  await look();
+  link.heal({ reset: true });
+  const isThere = () =>
+    cut.check().then(
+      () => true,
+      () => false,
+    );
+  expect(await eventually(isThere)).toBe(true);
+  await look();
+  expect(await lost()).toBe(0);
+  await clock.advance(pauseMs);
+  // PostgreSQL itself may have started a moment ago.
+  expect(await eventually(async () => (await lost()) === 1)).toBe(true);
 });
 
 test("ownImageId: is that of one server, and lasts", async () => {

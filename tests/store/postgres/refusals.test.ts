@@ -1,4 +1,5 @@
 import { chmodSync, chownSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { systemClock } from "../../../lib/clock.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
@@ -121,4 +122,29 @@ test("sslmode=verify-full: only a server with a certificate for its name, of an 
   expect(await ask(address, trusted)).toEqual([{ ssl: 1 }]);
   expect(await ask(address)).toMatch(hint);
   expect(await ask(other, trusted)).toMatch(hint);
+});
+
+test("a standby that may lack acknowledged work is said at the start and by the check, also to a user without rights, and one that is synchronous is not", async () => {
+  await using postgres = await startPostgres();
+  await postgres.run("create role plain login");
+  await postgres.run("create database slipway owner plain");
+  const url = postgres.url("slipway").replace("slipway@", "plain@");
+  const { log, events } = listeningLog();
+  await using store = await openPostgresStore(url, { ...options, log });
+  expect(await store.check()).toBeUndefined();
+  using directory = scratchDirectory();
+  // Like a standby it reads everything that is written.
+  await using receiver = Bun.spawn(
+    [join(postgres.programs, "pg_receivewal"), "-D", directory.path, "-d", `${postgres.url("")}&application_name=copy`],
+    { stdout: "ignore", stderr: "ignore" },
+  );
+  const lags = /no synchronous standby: a failover may lose .* Name one in synchronous_standby_names/;
+  expect(await eventually(async () => lags.test((await store.check()) ?? ""))).toBe(true);
+  await using second = await openPostgresStore(url, { ...options, server_id: "s2", log });
+  expect(events).toContainEqual(expect.objectContaining({ level: "warn", problem: expect.stringMatching(lags) }));
+  await postgres.run("alter system set synchronous_standby_names = 'copy'");
+  await postgres.run("select pg_reload_conf()");
+  expect(await eventually(async () => (await second.check()) === undefined)).toBe(true);
+  receiver.kill();
+  await receiver.exited;
 });

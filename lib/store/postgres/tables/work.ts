@@ -184,14 +184,23 @@ export class WorkTable {
 
   /**
    * Marks work as lost whose leases have ended: other servers have not renewed them, or this one does not know that it has them,
-   * as the database went away when it took them. It attempts those that are given.
+   * as the database went away when it took them. It attempts those that are given. Work `ofOthers` is left alone if that is false.
    */
-  async loseEnded(statements: Statements, now: number, attempted: Iterable<string>): Promise<void> {
+  async loseEnded(
+    statements: Statements,
+    { now, attempted, ofOthers }: { now: number; attempted: Iterable<string>; ofOthers: boolean },
+  ): Promise<void> {
     await statements.run(
       `update work set state = 'lost' where state = 'leased' and lease_until <= ${ENDED} and (
-         (holder <> $holder and clock_timestamp() >= pg_postmaster_start_time() + $pause::integer * interval '1 millisecond')
+         (holder <> $holder and $of_others::integer = 1 and clock_timestamp() >= pg_postmaster_start_time() + $pause::integer * interval '1 millisecond')
          or (holder = $holder and ${ATTEMPT} not in (select json_array_elements_text($attempted::text::json))))`,
-      { now, holder: this.#holder, attempted: JSON.stringify([...attempted]), pause: this.#pauseMs },
+      {
+        now,
+        holder: this.#holder,
+        attempted: JSON.stringify([...attempted]),
+        of_others: ofOthers ? 1 : 0,
+        pause: this.#pauseMs,
+      },
     );
   }
 

@@ -1,0 +1,29 @@
+import type { Clock } from "../../clock.ts";
+
+/**
+ * Knows for how long the database has answered without a break. Whoever takes over work of others waits for a while first: their
+ * leases may have ended only because the database was away, or because the one that has taken its place has another time, and they
+ * write their results, and renew their leases, as soon as they reach it.
+ */
+export class Contact {
+  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #pauseMs: number;
+  #since: number | undefined;
+
+  /** The pause is in milliseconds. */
+  constructor(clock: Pick<Clock, "monotonic">, pauseMs: number) {
+    this.#clock = clock;
+    this.#pauseMs = pauseMs;
+  }
+
+  /** Notes whether the database has answered. */
+  heard(isThere: boolean): void {
+    if (!isThere) this.#since = undefined;
+    else this.#since ??= this.#clock.monotonic();
+  }
+
+  /** True if the database has answered for long enough. */
+  get isSettled(): boolean {
+    return this.#since !== undefined && this.#clock.monotonic() - this.#since >= this.#pauseMs;
+  }
+}
