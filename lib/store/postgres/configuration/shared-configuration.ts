@@ -41,7 +41,6 @@ export class SharedConfiguration {
   readonly #mirror: Mirror;
   readonly #owner: string;
   readonly #follower: Follower;
-  /** The version that the mirror has; -1 before the first read. */
   #version = -1;
   /** The schema of the rows when they were last locked. */
   #schema = 0;
@@ -97,6 +96,11 @@ export class SharedConfiguration {
       this.#apply(written);
       return result;
     });
+  }
+
+  /** The version that the mirror has; -1 before the first read. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Brings the mirror up to date, if others have changed anything. */
