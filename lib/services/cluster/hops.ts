@@ -10,8 +10,11 @@ import { AnswerReader, encodeCall } from "./hop-message.ts";
 import { HOP_PATH, signHop } from "./hop-signature.ts";
 import { DIRECT, type Peer, type Peers } from "./peers.ts";
 
-/** The time in which a server must have taken an instance for a call that is passed on to it, or refused it, in milliseconds. */
-const ACCEPT_MS = 2_000;
+/**
+ * The time in which a server must have taken an instance for a call that is passed on to it, or refused it, in milliseconds: a busy one
+ * is late, and one that has not reported itself for so long counts as dead.
+ */
+const ACCEPT_MS = 10_000;
 /** The time that a server has besides the function's own to send the answer, in milliseconds. */
 const ANSWER_MS = 10_000;
 
