@@ -309,8 +309,8 @@ export class Worker implements AsyncDisposable {
 
   async #attempt(running: Running): Promise<void> {
     try {
-      const end = await this.#make(running);
-      if (end !== undefined) await this.#write(running, end);
+      const made = await this.#make(running);
+      if (made !== undefined && (await this.#write(running, made.end))) made.count?.();
     } finally {
       // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
       if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
@@ -319,8 +319,8 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Makes an attempt and returns how it ends; undefined if that is left to the next server. */
-  async #make(running: Running): Promise<(() => End) | undefined> {
+  /** Makes an attempt and returns how it ends; undefined if that is left to the next server. `count` is of one that was made. */
+  async #make(running: Running): Promise<{ readonly end: () => End; readonly count?: () => void } | undefined> {
     const { attempts, ends, events } = this.#deps;
     const { invocation, work } = running;
     try {
@@ -332,9 +332,10 @@ export class Worker implements AsyncDisposable {
         onHandover: (forMs) => this.#hold(running, forMs),
         onLogs: (entries) => events.logged(invocation, entries),
       });
-      return (await this.#exits.wait(running, result.gone)) ? () => ends.made(running, result) : undefined;
+      const { gone, count } = result;
+      return (await this.#exits.wait(running, gone)) ? { end: () => ends.made(running, result), count } : undefined;
     } catch (error) {
-      return () => ends.notBegun(running, error);
+      return { end: () => ends.notBegun(running, error) };
     }
   }
 
@@ -351,18 +352,21 @@ export class Worker implements AsyncDisposable {
     return by;
   }
 
-  /** Writes an end until it is written. */
-  async #write({ invocation: { id: request_id } }: Running, decide: () => End): Promise<void> {
+  /** Writes an end until it is written. Returns whether the attempt still had its lease. */
+  async #write({ invocation: { id: request_id } }: Running, decide: () => End): Promise<boolean> {
     const { ledger, log } = this.#deps;
-    await this.#untilWritten("an end", { request_id }, async () => {
+    const written = await this.#untilWritten("an end", { request_id }, async () => {
       const end = decide();
-      if (await ledger.end(end)) this.#tell(end);
+      const isHeld = await ledger.end(end);
+      if (isHeld) this.#tell(end);
       else log.warn("an attempt ended after its lease, its result is dropped", { request_id, attempt: end.attempt });
+      return isHeld;
     });
+    return written === true;
   }
 
   /** Tries to write until it is done: the disk may be full for a while, and leases are renewed meanwhile. */
-  async #untilWritten(what: string, fields: LogFields, write: () => Promise<void>): Promise<void> {
+  async #untilWritten<T>(what: string, fields: LogFields, write: () => Promise<T>): Promise<T | undefined> {
     const { clock, log } = this.#deps;
     for (;;) {
       try {
@@ -370,7 +374,7 @@ export class Worker implements AsyncDisposable {
       } catch (error) {
         log.error(`${what} is not written, will try again`, { ...fields, error });
         // A server that stops leaves it to the next one, which finds the lease and makes another attempt.
-        if (this.#stopped) return;
+        if (this.#stopped) return undefined;
         await new Promise<void>((resolve) => clock.after(TICK_MS, resolve));
       }
     }

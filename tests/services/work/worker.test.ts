@@ -253,6 +253,18 @@ describe("Worker", () => {
     expect(attempts.tasks[0]?.onHandover(60_000)).rejects.toThrow("The lease of the attempt was renewed too late");
   });
 
+  test("an attempt is counted when its end is written, and not if that came too late", async () => {
+    const { store, attempts, submit, immediately } = started();
+    const end = store.ledger.end.bind(store.ledger);
+    submit("late");
+    submit("in-time");
+    await immediately();
+    store.ledger.end = async (one) => one.invocation_id !== "late" && end(one);
+    for (const id of ["late", "in-time"]) attempts.end(id, {});
+    await immediately();
+    expect(attempts.counted).toEqual(["in-time"]);
+  });
+
   test("no function keeps another from its turn", async () => {
     const { attempts, clock, submit, immediately } = started();
     attempts.places = 1;
