@@ -49,6 +49,27 @@ test("stop closes the port and leaves no timer, whether or not the work has begu
   }
 });
 
+test("leave ends each connection with its next answer, so that clients go elsewhere before the port closes", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
+  const clock = new FakeClock();
+  const host = `unix://${join(directory, "none.sock")}`;
+  const server = await begun({ PORT: "0", DATA_PATH: directory, DOCKER_HOST: host, DRAIN_DELAY_MS: "10s" }, clock);
+  const endings = async () => {
+    const paths = ["/healthz", "/readyz", "/v1/functions", "/r/none", "/swagger", "/"];
+    const answers = await Promise.all(paths.map((path) => fetch(server.url + path)));
+    return answers.map(({ headers }) => headers.get("connection"));
+  };
+  expect(await endings()).toEqual([null, null, null, null, null, null]);
+  await clock.advance(10);
+  await server.composed;
+  const left = server.leave();
+  expect(await eventually(async () => (await endings()).every((ending) => ending === "close"))).toBe(true);
+  await clock.advance(10_000);
+  await left;
+  await server.stop(0);
+  await rm(directory, { recursive: true });
+});
+
 test("stop does not wait for the engine that a call waits for and nobody has asked yet: the call is refused", async () => {
   const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
   {

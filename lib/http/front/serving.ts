@@ -32,6 +32,30 @@ export function servingOf(app: AnyElysia, raw: Readonly<Record<string, Handler>>
   return { routes: { ...raw, ...routes }, fetch: fetchOf(app) };
 }
 
+/** Returns the same, with answers that each end their connection. */
+export function lastAnswersOf({ routes, fetch }: Serving): Serving {
+  const lastOf =
+    (handler: Handler): Handler =>
+    async (request, server) =>
+      last(await handler(request, server));
+  const lastRoutes: Routes = {};
+  for (const [pattern, handlers] of Object.entries(routes)) {
+    if (typeof handlers === "function") lastRoutes[pattern] = lastOf(handlers);
+    else {
+      const ofMethods: Record<string, Handler> = {};
+      for (const [method, handler] of Object.entries(handlers)) ofMethods[method] = lastOf(handler);
+      lastRoutes[pattern] = ofMethods;
+    }
+  }
+  return { routes: lastRoutes, fetch: async (request) => last(await fetch(request)) };
+}
+
+/** A request that has become a WebSocket has no answer. */
+function last(response: Response | undefined): Response {
+  response?.headers.set("Connection", "close");
+  return response as Response; // what Bun is given without this
+}
+
 /**
  * Returns what finds the handler of a request by its URL. Elysia looks for the path behind the seventh character, as hosts may be
  * short (`standardHostname`): it would take the second slash of `https://` for its beginning.

@@ -5,7 +5,7 @@ import { messageOf } from "../../domain/errors.ts";
 import { HEADER_BYTES } from "../../domain/limits.ts";
 import type { ServedApp } from "../../http/app.ts";
 import { SOCKETS } from "../../http/front/front.ts";
-import type { Serving } from "../../http/front/serving.ts";
+import { lastAnswersOf, type Serving } from "../../http/front/serving.ts";
 import { bunTimeout } from "../../http/wire/idle-timeouts.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
@@ -39,6 +39,11 @@ export interface Listeners extends AsyncDisposable {
   readonly public_url: string | undefined;
   /** Serves the apps from now on, in place of what the ports were opened with. */
   readonly serve: (apps: Apps) => void;
+  /**
+   * Ends each connection with its next answer from now on. A client that keeps one, or the balancer of a network that only sees
+   * connections, would otherwise send a request just as the port closes, and not know what has become of it.
+   */
+  readonly leave: () => void;
   /** Closes the ports at once. Settles when all answers are out. */
   readonly close: () => Promise<unknown>;
 }
@@ -76,6 +81,9 @@ export async function listen(fronts: Fronts, tools: Tools): Promise<Listeners> {
     serve: ({ app, publicApp }) => {
       own.serve(app);
       if (publicApp !== undefined) open_to_all?.serve(publicApp);
+    },
+    leave: () => {
+      for (const one of ports) one.leave();
     },
     close: () => Promise.all(ports.map((one) => one.close())),
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
@@ -167,9 +175,13 @@ class Port implements AsyncDisposable {
   /** Serves an app from now on. */
   serve(app: ServedApp): void {
     this.#app = app;
-    this.#serving = app;
     app.app.server = this.#server ?? null;
-    if (!this.#isClosed) for (const server of this.#servers) server.reload(this.#handlers());
+    this.#change(app);
+  }
+
+  /** Ends each connection with its next answer. */
+  leave(): void {
+    this.#change(lastAnswersOf(this.#serving));
   }
 
   /** Lets new connections have this certificate. */
@@ -199,6 +211,11 @@ class Port implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.all([...this.#servers].map((server) => server.stop(true)));
+  }
+
+  #change(serving: Serving): void {
+    this.#serving = serving;
+    if (!this.#isClosed) for (const server of this.#servers) server.reload(this.#handlers());
   }
 
   #listen(port: number, tls?: TlsPair): void {
