@@ -1,4 +1,4 @@
-import { type AnyElysia, Elysia } from "elysia";
+import { type AnyElysia, Elysia, NotFoundError } from "elysia";
 import type { Clock } from "../clock.ts";
 import { SCOPES } from "../domain/keys.ts";
 import type { Logger } from "../log.ts";
@@ -17,6 +17,7 @@ import type { Queue } from "../services/work/queue.ts";
 import type { RegistryService } from "../services/images/registries.ts";
 import type { ReplayService } from "../services/work/replays.ts";
 import type { RouteService } from "../services/functions/routes.ts";
+import type { Freshness } from "../services/cluster/freshness.ts";
 import type { AnnotatedSchedules } from "../services/work/annotated-schedules.ts";
 import type { ScheduleService } from "../services/work/schedules.ts";
 import type { Tracing } from "../services/tracing/tracing.ts";
@@ -109,6 +110,7 @@ export interface AppServices {
   readonly log: Logger;
   /** The callers that routes have counted, on all listeners. */
   readonly rates: RateLimits;
+  readonly freshness: Freshness;
   /** Undefined without other servers. */
   readonly receivedHops: ReceivedHops | undefined;
   readonly sharedOutput: SharedOutput | undefined;
@@ -213,6 +215,7 @@ function begin(
   const submissions = new Submissions(services);
   const calls = { ...services, submissions, readBody, beginUpload, requestId, server, request_bytes };
   const hosts = hostRoutes(services.routes, { ...calls, watch });
+  const isForHost = (request: Request) => hosts.isFor(request) || hosts.mayBeNew(request);
   const base = new Elysia({ normalize: false, handler: { standardHostname: false } })
     // Around all handlers, those that Elysia gives to Bun directly among them.
     .wrap((next, request) => (hosts.isFor(request) ? hosts.answer : next))
@@ -223,7 +226,13 @@ function begin(
         if (responseValue instanceof Response) takeHeaders(responseValue, set);
       }
     })
-    .use(errorHandler(answerError));
+    .use(
+      errorHandler((error, request, set) =>
+        error instanceof NotFoundError && hosts.mayBeNew(request)
+          ? hosts.answerNew(request, () => answerError(error, request, set))
+          : answerError(error, request, set),
+      ),
+    );
   return {
     base,
     guard: createGuards({
@@ -234,6 +243,6 @@ function begin(
     }),
     tools: { ...services, requestId, server, listeners: new Listeners() },
     calls,
-    raw: rawPathRoutes({ nowhere, dispatch, isForHost: hosts.isFor, refuse: refusing(answerError) }),
+    raw: rawPathRoutes({ nowhere, dispatch, isForHost, refuse: refusing(answerError) }),
   };
 }

@@ -4,6 +4,7 @@ import { defaultGateways } from "../http/access/gateways.ts";
 import { KeyGuesses } from "../http/access/key-guesses.ts";
 import { AuditService } from "../services/access/audit.ts";
 import { EndedSessions } from "../services/access/ended-sessions.ts";
+import { Freshness } from "../services/cluster/freshness.ts";
 import { KeyService } from "../services/access/keys.ts";
 import { SessionService } from "../services/access/sessions.ts";
 import type { Capability, Tools } from "./capability.ts";
@@ -22,6 +23,7 @@ export function createAccess(
   const clientAddress = createClientAddress(config.trustedProxies);
   const max_age_ms = config.auditDays * DAY_MS;
   const audit = stack.use(new AuditService({ store: store.audit, clock, log, max_age_ms }));
+  const freshness = new Freshness(store.catchUp);
   const ended = new EndedSessions(store.settings);
   const sessions = new SessionService({ keys, clock, ended, secret: vault.keyFor("sessions") });
   const clientUsesTls = createClientUsesTls(config.trustedProxies);
@@ -30,6 +32,7 @@ export function createAccess(
     sessions,
     clientUsesTls,
     guesses: new KeyGuesses(clock, serverCount),
+    catchUp: freshness.isShared ? () => freshness.forUnknown() : null,
     key_required: required,
     loopback,
     allowed_hosts: config.allowedHosts,
@@ -41,6 +44,7 @@ export function createAccess(
     services: {
       access: createAccessCheck(policy),
       checkKey: createKeyCheck(policy),
+      freshness,
       keys,
       sessions,
       clientAddress,

@@ -111,12 +111,12 @@ const ALONE: Capability<Partial<ReturnType<typeof createCluster>["services"]>> =
 /** Composes what servers that share a database have; it is loaded only then. */
 async function createSharing(
   tools: Tools,
-  { members: store, vault, store: { history } }: Data,
+  { members: store, vault, store: { history, leftRecords: left } }: Data,
   links: Parameters<typeof createCluster>[2],
 ) {
-  if (store === null) return ALONE;
+  if (store === null || left === null) return ALONE;
   const { createCluster } = await import("./cluster/cluster.ts");
-  return createCluster(tools, { vault, store, history }, links);
+  return createCluster(tools, { vault, store, history, left }, links);
 }
 
 function leaving(status: { leave(): void }, members: { takeNoCalls(): void } | undefined): () => void {

@@ -17,6 +17,8 @@ import type {
 } from "./configuration.ts";
 import type { History } from "./history.ts";
 import type { Ledger } from "./ledger.ts";
+import type { CatchUp } from "./cluster/catch-up.ts";
+import type { LeftRecordStore } from "./cluster/left-records.ts";
 import type { Notices } from "./cluster/notices.ts";
 import type { PlaceStore } from "./cluster/places.ts";
 import type { StatsStore } from "./stats.ts";
@@ -44,6 +46,10 @@ export interface Store extends AsyncDisposable {
   readonly notices: Notices | null;
   /** The places of functions that servers share; null if no other server can have this database. */
   readonly places: PlaceStore | null;
+  /** The records of servers that are gone; null if no other server can have this database. */
+  readonly leftRecords: LeftRecordStore | null;
+  /** Makes reads see what other servers have written; null if no other server can have this database. */
+  readonly catchUp: CatchUp | null;
   /** A number that differs after each change of the configuration; a `Basis` has it. */
   readonly revision: number;
   /** Lists all functions and all routes, oldest first, in slices and as of one moment. */

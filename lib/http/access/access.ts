@@ -24,6 +24,8 @@ export interface AccessPolicy {
   readonly clientUsesTls: ClientUsesTls;
   /** Slows down clients that send wrong keys. */
   readonly guesses: Pick<KeyGuesses, "failed">;
+  /** Catches up with what other servers have changed, for a key that is not known here; null if no other server can. */
+  readonly catchUp: (() => Promise<void>) | null;
   /** True if a request without a key is refused. */
   readonly key_required: boolean;
   /** True if the server listens on loopback only; then every caller is on this machine. */
@@ -66,11 +68,14 @@ export interface Needs {
   readonly credentials?: Credentials;
 }
 
-/** Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. */
-export type AccessCheck = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller;
+/**
+ * Returns a request's caller, or throws `unauthorized`, `too_many_requests`, `misdirected_request` or `forbidden`. A promise is only
+ * returned for a key that is not known here and may be on another server.
+ */
+export type AccessCheck = (request: Request, server: Server<unknown> | null, needs: Needs) => Caller | Promise<Caller>;
 
 /** Returns the caller of a key; throws `unauthorized` or `too_many_requests`, and counts and records the key if it is wrong. */
-export type KeyCheck = (request: Request, server: Server<unknown> | null, key: string) => Caller;
+export type KeyCheck = (request: Request, server: Server<unknown> | null, key: string) => Caller | Promise<Caller>;
 
 /** A caller that needs no key is an administrator. */
 const KEYLESS = administrator(null);
@@ -92,7 +97,13 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (needs.credentials?.no_session === true) checkBrowser(request, host);
     return KEYLESS;
   };
-  return (request, server, needs) => {
+  /** With `again`, it does that instead if the sender is unknown. */
+  const check = (
+    request: Request,
+    server: Server<unknown> | null,
+    needs: Needs,
+    again?: () => Promise<Caller>,
+  ): Caller | Promise<Caller> => {
     const sent = sentBy(request, server, needs, policy);
     let refusal: AppError | undefined;
     if (sent === undefined || sent.is_dispensable) {
@@ -101,23 +112,62 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
         checkScope(caller, needs.scopes);
         return caller;
       } catch (error) {
+        if (again !== undefined && sent === undefined && hasSession(request, server, policy)) return again();
         if (sent === undefined || !(error instanceof AppError)) throw error;
         // Then it was a guess at a key.
         refusal = error;
       }
     }
-    const check = (caller: Caller): void => {
+    if (again !== undefined && isUnknown(sent.identified)) return again();
+    const checkRights = (caller: Caller): void => {
       checkScope(caller, needs.scopes);
       if (needs.function_id !== undefined) checkFunction(caller, needs.function_id);
     };
-    return recordingRefusal(policy, request, server, { identified: sent.identified, refusal }, check);
+    return recordingRefusal(policy, request, server, { identified: sent.identified, refusal }, checkRights);
   };
+  return caughtUp(policy, check);
 }
 
 /** Creates the check of a key that somebody logs in with: the same as for one that comes with a request. */
 export function createKeyCheck(policy: AccessPolicy): KeyCheck {
-  return (request, server, key) =>
-    recordingRefusal(policy, request, server, { identified: policy.keys.identify(key) }, () => undefined);
+  const check = (
+    request: Request,
+    server: Server<unknown> | null,
+    key: string,
+    again?: () => Promise<Caller>,
+  ): Caller | Promise<Caller> => {
+    const identified = policy.keys.identify(key);
+    if (again !== undefined && isUnknown(identified)) return again();
+    return recordingRefusal(policy, request, server, { identified }, () => undefined);
+  };
+  return caughtUp(policy, check);
+}
+
+type CheckOf<Asked> = (
+  request: Request,
+  server: Server<unknown> | null,
+  asked: Asked,
+  again?: () => Promise<Caller>,
+) => Caller | Promise<Caller>;
+
+/** Makes a check that is done again, for a sender that is unknown, once this server has caught up with the others. */
+function caughtUp<Asked>({ catchUp }: AccessPolicy, check: CheckOf<Asked>): CheckOf<Asked> {
+  if (catchUp === null) return (request, server, asked) => check(request, server, asked);
+  return (request, server, asked) =>
+    check(request, server, asked, async () => {
+      await catchUp();
+      return check(request, server, asked);
+    });
+}
+
+/** Returns whether a key may be one that another server has just made. */
+function isUnknown(identified: Identification): boolean {
+  return "refused" in identified && identified.refused !== "dead";
+}
+
+/** Returns whether a request has a session, valid or not. */
+function hasSession(request: Request, server: Server<unknown> | null, { clientUsesTls }: AccessPolicy): boolean {
+  return request.headers.has("cookie") && sessionIn(request, clientUsesTls(request, server)) !== undefined;
 }
 
 /** The key or the session of a request. */

@@ -6,9 +6,11 @@ import { bodyCheck } from "../wire/validation-message.ts";
 import type { SlowReaders } from "../wire/slow-readers.ts";
 import type { Watching } from "../wire/idle-timeouts.ts";
 import type { AuditService } from "../../services/access/audit.ts";
+import type { Freshness } from "../../services/cluster/freshness.ts";
 import { pathOf } from "../wire/errors.ts";
 import { STATUS_OF } from "../wire/status-of.ts";
-import type { AccessCheck, Credentials, Needs } from "./access.ts";
+import type { AccessCheck, Credentials } from "./access.ts";
+import { Admittance } from "./admittance.ts";
 import { shownTo } from "./callback-paths.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { shownJson } from "./shown-json.ts";
@@ -26,8 +28,13 @@ type ResourceScopes<Need extends string> = Readonly<Record<Need, readonly Scope[
 export interface Guard<Need extends string = "read" | "write"> {
   readonly prefix: string;
   readonly scopes: ResourceScopes<Need>;
-  /** Lets a request in whose caller has one of the scopes for this need; throws for any other. */
-  readonly admit: (request: Request, need: Need) => void;
+  /**
+   * Lets a request in whose caller has one of the scopes for this need; throws for any other. If servers share the configuration,
+   * everything but a call sees what was changed before it.
+   */
+  readonly admit: (request: Request, need: Need) => void | Promise<void>;
+  /** True if `admit` never returns a promise. */
+  readonly is_prompt: boolean;
   /** Records the end of a request that was let in to change something. */
   readonly changed: (request: Request, status: number) => void;
   /** Records that a request was let in, but its key may not do just this. */
@@ -52,24 +59,15 @@ export function createGuards(deps: {
   readonly slowReaders: Pick<SlowReaders, "follow">;
   readonly clientAddress: ClientAddress;
   readonly audit: Pick<AuditService, "changed" | "refused">;
+  readonly freshness: Freshness;
 }): <Need extends string>(prefix: string, scopes: ResourceScopes<Need>, credentials?: Credentials) => Guard<Need> {
-  const callers = new WeakMap<Request, Caller>();
-  /** The addresses of requests that change something: after the answer the connection may be gone. */
-  const addresses = new WeakMap<Request, string | null>();
-  const admit = (request: Request, needs: Needs, isChange: boolean): void => {
-    // The reader of its body has let it in.
-    if (callers.has(request)) return;
-    callers.set(request, deps.access(request, deps.server(), needs));
-    if (isChange) addresses.set(request, deps.clientAddress(request, deps.server()));
-    // A pull may take minutes without a byte on this connection.
-    deps.unwatch(request);
-  };
+  const admittance = new Admittance(deps);
   const changed = (request: Request, status: number): void => {
-    const caller = callers.get(request);
+    const caller = admittance.callerOf(request);
     // The access check has recorded a request that it refused, if it had a key.
     if (caller === undefined) return;
     const { method, url } = request;
-    const address = addresses.get(request) ?? null;
+    const address = admittance.addressOf(request);
     deps.audit.changed({ key_id: caller.key_id, address, method, path: pathOf(url), status });
   };
   const refused = (request: Request): void => {
@@ -79,7 +77,7 @@ export function createGuards(deps: {
     deps.audit.refused({ key_id, address, method, path: pathOf(url), status: STATUS_OF.forbidden });
   };
   const callerOf = (request: Request): Caller => {
-    const caller = callers.get(request);
+    const caller = admittance.callerOf(request);
     if (caller === undefined) throw new Error("The endpoint does not say what it needs");
     return caller;
   };
@@ -93,7 +91,8 @@ export function createGuards(deps: {
     prefix,
     scopes,
     admit: (request, need) =>
-      admit(request, { scopes: scopes[need], ...(credentials && { credentials }) }, need === "write"),
+      admittance.admit(request, { scopes: scopes[need], ...(credentials && { credentials }) }, need),
+    is_prompt: admittance.isPrompt,
     changed,
     refused,
     callerOf,
@@ -124,11 +123,15 @@ interface EndpointOptions {
  * `LONG_ANSWER_BYTES`, or take its time, is marked as `long`, so that slow readers get it whole.
  */
 export function resource<Need extends string>(guard: Guard<Need>, tag: string, bodyBytes = API_BODY_BYTES) {
-  const { prefix, scopes, admit, changed, readBody, follow } = guard;
+  const { prefix, scopes, admit, is_prompt, changed, readBody, follow } = guard;
   const tagged = new Elysia({ prefix, detail: { tags: [tag] }, normalize: false });
   const followed = tagged.macro("long", { afterHandle: ({ request }: Pick<Context, "request">) => follow(request) });
   return followed.macro("needs", (need: Need) => ({
-    transform: atOnce(({ request }: Pick<Context, "request">) => admit(request, need)),
+    transform: is_prompt
+      ? atOnce(({ request }: Pick<Context, "request">) => void admit(request, need))
+      : async ({ request }: Pick<Context, "request">) => {
+          await admit(request, need);
+        },
     ...(need === "write" && {
       afterResponse: atOnce(({ request, set, responseValue }: Ended) =>
         changed(request, responseValue instanceof Response ? responseValue.status : Number(set.status ?? 200)),
@@ -139,7 +142,7 @@ export function resource<Need extends string>(guard: Guard<Need>, tag: string, b
       if (options.body === undefined) return;
       const checkBody = bodyCheck(options.body);
       options.parse = async ({ request }) => {
-        admit(request, need);
+        await admit(request, need);
         return checkBody(parseJson(await readBody(request, bodyBytes)));
       };
     },

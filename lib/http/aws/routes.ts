@@ -59,7 +59,7 @@ export function awsRoutes(guard: Guard<AwsNeed>, services: AwsServices) {
     const path = pathOf(request.url);
     const found = findOperation(request.method, path);
     const endpoint = endpointOf(found);
-    guard.admit(request, endpoint?.need ?? "other");
+    await guard.admit(request, endpoint?.need ?? "other");
     if (found === undefined || endpoint === undefined) throw notServed(request.method, path, found);
     const start = request.url.indexOf("?");
     const asked: AwsRequest = {

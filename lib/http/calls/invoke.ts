@@ -8,6 +8,7 @@ import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { idempotentRequest } from "../../domain/calls/idempotency.ts";
 import { parseIdempotencyKey } from "../../domain/calls/submissions.ts";
 import { checkFunction, hasScope } from "../../domain/keys.ts";
+import type { Freshness } from "../../services/cluster/freshness.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation, Undelivered } from "../../domain/calls/invocations.ts";
 import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
@@ -44,6 +45,8 @@ export interface Calls {
   readonly bodyMemory: BodyMemory;
   readonly requestId: RequestId;
   readonly clock: Clock;
+  /** Finds what other servers have just made. */
+  readonly freshness: Freshness;
   readonly slowReaders: SlowReaders;
   readonly server: () => Server<unknown> | null;
   readonly clientAddress: ClientAddress;
@@ -72,7 +75,7 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
   return resource(guard, "calls").post(
     "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
-      const fn = functions.get(id);
+      const fn = await calls.freshness.find(() => functions.get(id));
       const caller = guard.callerOf(request);
       const target = { function: fn, route_id: null, key_id: caller.key_id };
       // The sender knows the URL that it has sent.

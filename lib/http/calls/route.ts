@@ -45,7 +45,8 @@ export function callRoutes(routes: RouteService, calls: RouteCalls) {
     async ({ request, set }) => {
       Object.assign(set.headers, SANDBOX_HEADERS);
       const path = percentDecoded(pathOf(request.url).slice("/r".length));
-      return receive({ ...routes.match(path), request, path, id: calls.requestId(set) }, routes, calls);
+      const match = await calls.freshness.find(() => routes.match(path));
+      return receive({ ...match, request, path, id: calls.requestId(set) }, routes, calls);
     },
     { parse: "none", detail: routeCallDetail() },
   );
@@ -69,7 +70,7 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
   }
   if (!callsFunction(route, request.method)) return wrongMethod(visit);
   const keyed = route.auth === "key";
-  const key = keyed ? keyOf(visit, calls) : null;
+  const key = keyed ? await keyOf(visit, calls) : null;
   admit(visit, calls, key);
   const limit = Math.min(calls.request_bytes, route.max_request_bytes ?? Infinity);
   const fn = routes.functionFor(route, { id, header: (name) => request.headers.get(name) });
@@ -90,8 +91,8 @@ async function answerTo(visit: Visit, routes: RouteService, calls: RouteCalls): 
 }
 
 /** Returns the caller's key. Throws if none was sent, or one that may not call the function. */
-function keyOf({ request, route }: Visit, { access, server }: RouteCalls): string | null {
-  return access(request, server(), { ...KEYED, function_id: route.function.id }).key_id;
+async function keyOf({ request, route }: Visit, { access, server }: RouteCalls): Promise<string | null> {
+  return (await access(request, server(), { ...KEYED, function_id: route.function.id })).key_id;
 }
 
 /** Throws for a request beyond the route's limit, before any of it is read. */

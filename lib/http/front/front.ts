@@ -4,7 +4,8 @@ import { rawPatterns, ROOT_PATTERN } from "./raw-patterns.ts";
 import type { Handler, Serving } from "./serving.ts";
 
 /** Hosts that no function can have for its own: addresses, and names of this machine. */
-const NO_FUNCTIONS_HOST = /^(?:[\w.-]+\.)?localhost(?::\d+)?$|^\d+\.\d+\.\d+\.\d+(?::\d+)?$|^\[[\da-f:.]+\](?::\d+)?$/i;
+export const NO_FUNCTIONS_HOST =
+  /^(?:[\w.-]+\.)?localhost(?::\d+)?$|^\d+\.\d+\.\d+\.\d+(?::\d+)?$|^\[[\da-f:.]+\](?::\d+)?$/i;
 
 /**
  * Returns what a port serves until its app is put together, which takes longer than everything else at a start: that the server is

@@ -36,7 +36,7 @@ export function openfaasCallRoutes(
       const from = calls.clock.monotonic();
       const path = percentDecoded(pathOf(request.url));
       const { name, path_rest } = partsOf(path.slice(guard.prefix.length + 1));
-      const fn = functions.get(name);
+      const fn = await calls.freshness.find(() => functions.get(name));
       const id = calls.requestId(set);
       const caller = guard.callerOf(request);
       const told = tracingHeaders(request, id, began);

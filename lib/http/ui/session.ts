@@ -50,7 +50,7 @@ export function sessionRoutes(guard: Guard<"read">, tools: SessionTools) {
         const address = tools.clientAddress(request, server());
         const usesTls = clientUsesTls(request, server());
         const { key } = checkBody(parseJson(await guard.readBody(request, LOGIN_BYTES))) as { key: string }; // as the schema says
-        const caller = checkKey(request, server(), key);
+        const caller = await checkKey(request, server(), key);
         set.headers["set-cookie"] = sessionCookie(request, usesTls, sessions.open(caller, key), SESSION_MS / 1_000);
         set.headers["cache-control"] = "no-store";
         const { key_id } = caller;

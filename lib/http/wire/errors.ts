@@ -92,7 +92,7 @@ export function answeringErrors(options: {
 }
 
 /** Gives every error to `answer`. Register it before any route. */
-export function errorHandler(answer: AnswerError) {
+export function errorHandler(answer: (...given: Parameters<AnswerError>) => Response | Promise<Response>) {
   return new Elysia({ name: "errors" }).onError({ as: "global" }, ({ error, request, set }) =>
     answer(error, request, set),
   );

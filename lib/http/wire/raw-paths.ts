@@ -8,7 +8,7 @@ interface Destinations {
   /** The message for a path that does not exist. */
   readonly nowhere: string;
   readonly dispatch: (request: Request) => Response | Promise<Response>;
-  /** Returns whether a request is for a function with a host of its own, which also has the path `/`. */
+  /** Returns whether a request is, or may be, for a function with a host of its own, which also has the path `/`. */
   readonly isForHost: (request: Request) => boolean;
   readonly refuse: (request: Request, error: unknown) => Response;
 }

@@ -2,10 +2,12 @@ import type { Platform } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import { HopCheck } from "../../services/cluster/hop-signature.ts";
 import { Hops } from "../../services/cluster/hops.ts";
+import { LostServers } from "../../services/cluster/lost-servers.ts";
 import { Members } from "../../services/cluster/members.ts";
 import { Peers } from "../../services/cluster/peers.ts";
 import { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import { SharedOutput } from "../../services/cluster/shared-output.ts";
+import type { LeftRecordStore } from "../../store/cluster/left-records.ts";
 import type { History } from "../../store/history.ts";
 import type { MemberStore } from "../../store/members.ts";
 import { VERSION as version } from "../../version.ts";
@@ -21,10 +23,17 @@ interface ClusterLinks extends Pick<Catalogue, "functions"> {
   readonly calls: () => Pick<Calls, "invocations" | "events">;
 }
 
+/** The parts of the data that servers share, and do something with for each other. */
+interface SharedData extends Pick<Data, "vault"> {
+  readonly store: MemberStore;
+  readonly history: History;
+  readonly left: LeftRecordStore;
+}
+
 /** Composes what a server does for and with the others of its database. */
 export function createCluster(
-  { config, log, clock, stack }: Tools,
-  { vault, store, history }: { readonly vault: Data["vault"]; readonly store: MemberStore; readonly history: History },
+  { config, log, clock, stack, tracing }: Tools,
+  { vault, store, history, left }: SharedData,
   { platform, runner, functions, calls }: ClusterLinks,
 ) {
   const places = () => runner.places;
@@ -37,10 +46,12 @@ export function createCluster(
   const invoke: Calls["invocations"]["invoke"] = (call) => calls().invocations.invoke(call);
   const receivedHops = new ReceivedHops({ check, members, functions, invocations: { invoke }, runner, version });
   const sharedOutput = new SharedOutput({ check, events: () => calls().events, history });
+  const lostServers = stack.use(new LostServers({ store: left, history, functions, clock, log, tracing }));
   return {
     services: { members, hops, receivedHops, sharedOutput, others: { members, key } },
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
+    start: () => lostServers.start(),
     drain: () => members.leave(),
   } satisfies Capability;
 }

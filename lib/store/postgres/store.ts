@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import { VersionCatchUp } from "./configuration/catch-up.ts";
 import { Contact } from "./contact.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
 import { Mirror } from "./configuration/mirror.ts";
@@ -22,6 +23,7 @@ import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
+import { LeftRecords } from "./tables/left-records.ts";
 import { PlaceTable } from "./tables/places.ts";
 import { WorkTable } from "./tables/work.ts";
 
@@ -79,6 +81,8 @@ export class PostgresStore implements Store {
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
   readonly places: PlaceTable;
+  readonly leftRecords: LeftRecords;
+  readonly catchUp: VersionCatchUp;
   readonly #client: Client;
   readonly #mirrored: SqliteStore;
   readonly #configuration: SharedConfiguration;
@@ -151,6 +155,8 @@ export class PostgresStore implements Store {
     };
     this.ledger = new PostgresLedger(parts);
     this.places = new PlaceTable(client, holder);
+    this.leftRecords = new LeftRecords(client, invocations, holder);
+    this.catchUp = new VersionCatchUp({ client, clock, configuration, refresh: () => this.#readChanges() });
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
     this.history = new PostgresHistory(parts);
     this.audit = new PostgresAudit(client);
@@ -201,6 +207,7 @@ export class PostgresStore implements Store {
     this.#isClosed = true;
     this.#cancelPoll();
     this.notices[Symbol.dispose]();
+    this.catchUp[Symbol.dispose]();
     await this.#configuration.idle();
     await this.#client[Symbol.asyncDispose]();
     this.#mirrored[Symbol.dispose]();
@@ -218,15 +225,24 @@ export class PostgresStore implements Store {
     if (this.#isClosed) return;
     try {
       await this.#lookAtSchema();
-      await this.#mirrored.whenFree();
-      await this.#configuration.refresh();
-      this.#contact.heard(true);
+      await this.#readChanges();
+      this.#heard(true);
     } catch (error) {
-      this.#contact.heard(false);
+      this.#heard(false);
       // The next look finds what this one has missed.
       if (!this.#isClosed)
         this.#log.debug("cannot look for changes of the configuration", { reason: messageOf(error) });
     }
+  }
+
+  #heard(isThere: boolean): void {
+    this.#contact.heard(isThere);
+    this.catchUp.heard(isThere);
+  }
+
+  async #readChanges(): Promise<void> {
+    await this.#mirrored.whenFree();
+    await this.#configuration.refresh();
   }
 
   async #lookAtSchema(): Promise<void> {

@@ -65,6 +65,8 @@ export class SqliteStore implements Store, Disposable {
   /** No other server has this database. */
   readonly notices = null;
   readonly places = null;
+  readonly leftRecords = null;
+  readonly catchUp = null;
   readonly #database: Database;
   readonly #clock: Clock;
 

@@ -133,6 +133,42 @@ test("two servers on one engine: one sees what the other changes, neither distur
   expect((await b.invoke(fn, {})).status).toBe(200);
 });
 
+test("a call of a server that does not come back ends as lost, and as it really ended if the server was only away", async () => {
+  await using a = await start("a");
+  await using away = await start("away");
+  await using gone = await start("gone");
+  const slow = await a.createFunction(await fixture("chaos"), { timeout_ms: 60_000 });
+  const calls = [away, gone].map((server) => server.invoke(slow, { do: "sleep", ms: 2_000 }).catch(() => undefined));
+  const records = async () => {
+    const response = await fetch(`${a.url}/v1/invocations?function_id=${slow.id}`);
+    return ((await response.json()) as { data: { invocations: Invocation[] } }).data.invocations; // an envelope
+  };
+  expect(await eventually(async () => (await records()).length === 2, LONG_MS)).toBe(true);
+  away.kill("SIGSTOP");
+  gone.kill("SIGKILL");
+  await gone.exited;
+  // Ten minutes pass.
+  const came = new Date(Date.now() - 600_000).toISOString();
+  await postgres.run(
+    `update servers set heartbeat = heartbeat - 600000 where id in ('away', 'gone');
+     update invocations set created_at = '${came}' where status = 'running'`,
+    "slipway",
+  );
+  const lost = async () => (await records()).filter(({ reason }) => reason === "instance_lost");
+  expect(await eventually(async () => (await lost()).length === 2, LONG_MS)).toBe(true);
+  const lostOn = (id: string) => `The server "${id}" was lost while it ran this call: how it ended is not known`;
+  const messages = (await lost()).map(({ message }) => message);
+  expect(new Set(messages)).toEqual(new Set(["away", "gone"].map(lostOn)));
+  away.kill("SIGCONT");
+  await Promise.all(calls);
+  expect(await eventually(async () => (await lost()).length === 1, LONG_MS)).toBe(true);
+  const ends = (await records()).map(({ status, message }) => ({ status, message }));
+  expect(ends).toContainEqual({ status: "succeeded", message: null });
+  expect(ends).toContainEqual({ status: "failed", message: lostOn("gone") });
+  // It removes what its predecessor may have left on the engine.
+  await using _back = await start("gone");
+});
+
 test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls go on, and submissions say 503 until it is back", async () => {
   await using server = await start("a");
   const acknowledged: string[] = [];

@@ -3,6 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { administrator, type Scope } from "../../../lib/domain/keys.ts";
+import { Freshness } from "../../../lib/services/cluster/freshness.ts";
 import { checkGuarded, createGuards, resource } from "../../../lib/http/access/guard.ts";
 
 /** A resource, a caller with these scopes, and a list of what the guard did. */
@@ -23,6 +24,7 @@ function setUp(...granted: Scope[]) {
     },
     clientAddress: () => null,
     audit: { changed: () => undefined, refused: () => undefined },
+    freshness: new Freshness(null),
   })("/things", { read: ["read"], write: ["deploy"] });
   const things = resource(guard, "things")
     .get("/", ({ request }) => guard.callerOf(request).key_id ?? "nobody", { needs: "read" })

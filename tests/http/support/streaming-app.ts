@@ -13,6 +13,7 @@ import { createUploads } from "../../../lib/http/calls/upload.ts";
 import { Metrics } from "../../../lib/metrics.ts";
 import type { Call, RunnerRun } from "../../../lib/runner/call.ts";
 import type { Outcome } from "../../../lib/runner/instance/outcome.ts";
+import { Freshness } from "../../../lib/services/cluster/freshness.ts";
 import { InvocationEvents } from "../../../lib/services/calls/events.ts";
 import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
 import { InvocationService } from "../../../lib/services/calls/invocations.ts";
@@ -94,6 +95,7 @@ export class StreamingApp implements AsyncDisposable {
       readBody: createBodyReader({ clock, unwatch, stall_ms: stallMs }),
       beginUpload: createUploads({ clock, unwatch, stall_ms: stallMs }),
       bodyMemory: this.bodyMemory,
+      freshness: new Freshness(null),
       requestId: () => clock.uuid(),
       clock,
       slowReaders: this.slowReaders,

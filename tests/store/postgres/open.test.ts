@@ -10,7 +10,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
-import { listeningLog, rejectionOf, someFunction, someInvocation } from "../sqlite/support/stores.ts";
+import { listeningLog, rejectionOf, someFunction } from "../sqlite/support/stores.ts";
 
 const options = (server_id = "s1", clock: Clock = systemClock) => ({
   log: listeningLog().log,
@@ -288,17 +288,6 @@ test("work of a server whose lease has ended is lost to the others, and its late
   expect(await a.ledger.end(success(claimed))).toBe(false);
   expect(await b.ledger.wake(clock.now())).toHaveLength(1);
   expect((await b.ledger.claim("f1", { now: clock.now(), until: until + LEASE_MS })).claimed?.attempt.attempt).toBe(2);
-});
-
-test("calls of a server that does not come back for two days are ended by others", async () => {
-  const { url } = await newDatabase();
-  const clock = new FakeClock();
-  await using a = await openPostgresStore(url, options("a", clock));
-  await using b = await openPostgresStore(url, options("b", clock));
-  const running = { status: "running", created_at: timestamp(clock.now()), finished_at: null } as const;
-  await a.history.save([{ invocation: someInvocation("x", running) }]);
-  expect(await b.history.markLost(clock.now() + 25 * 3_600_000)).toBe(0);
-  expect(await b.history.markLost(clock.now() + 49 * 3_600_000)).toBe(1);
 });
 
 test("work that a server took without learning of it is lost when its lease ends, and not renewed", async () => {

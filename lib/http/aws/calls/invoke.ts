@@ -78,7 +78,7 @@ export async function withCall(
 ): Promise<Response> {
   const { guard, request } = asked;
   const caller = guard.callerOf(request);
-  const { fn, qualifier } = findFunction(tools, asked);
+  const { fn, qualifier } = await tools.freshness.find(() => findFunction(tools, asked));
   try {
     checkFunction(caller, fn.id);
   } catch (error) {
@@ -90,7 +90,9 @@ export async function withCall(
   refuseUnknown(request);
   const may_read = hasScope(caller, ["read"]);
   const shown = (error: unknown) => (may_read ? error : publicError(error));
-  const qualified = await calledAt(tools, fn, qualifier, caller).catch((error: unknown): never => {
+  // The version may be newer than the function is here.
+  const find = () => calledAt(tools, findFunction(tools, asked).fn, qualifier, caller);
+  const qualified = await Promise.resolve(tools.freshness.find(find)).catch((error: unknown): never => {
     throw shown(error);
   });
   const client = () => clientOf(clientAddress(request, server()) ?? "");

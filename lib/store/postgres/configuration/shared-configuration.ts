@@ -45,7 +45,6 @@ export class SharedConfiguration {
   readonly #mirror: Mirror;
   readonly #owner: string;
   readonly #follower: Follower;
-  /** The version that the mirror has; -1 before the first read. */
   #version = -1;
   /** The expression of the timeline. */
   #timelineSql = TIMELINE;
@@ -114,6 +113,11 @@ export class SharedConfiguration {
     );
     if (!(await hasTimeline)) this.#timelineSql = "''";
     await this.refresh();
+  }
+
+  /** The version that the mirror has; -1 before the first read. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Brings the mirror up to date, if others have changed anything. */

@@ -6,7 +6,7 @@ import type {
   Undelivered,
 } from "../../../domain/calls/invocations.ts";
 import { STATUSES } from "../../../domain/calls/invocations.ts";
-import { PAGE, TIMEOUT_MS } from "../../../domain/limits.ts";
+import { PAGE } from "../../../domain/limits.ts";
 import { timestamp } from "../../../domain/types.ts";
 import { decodeCursor, encodeCursor } from "../../cursors.ts";
 import type { DeadFilter, WrittenElsewhere } from "../../history.ts";
@@ -29,9 +29,6 @@ const TAKE_BACK_BATCH = 200;
 
 /** The bytes of payloads that one batch of the retention removes. */
 const PRUNE_BYTES = 16 * 1024 * 1024;
-
-/** Longer than a call can wait and run. */
-const ABANDONED_MS = 2 * TIMEOUT_MS.max;
 
 const ENDS = STATUSES.filter((status) => status !== "queued" && status !== "running");
 
@@ -203,16 +200,12 @@ export class InvocationTable {
     return (await statements.get<{ count: number }>(`select count(*) as count ${DEAD}`, { ...filter }))?.count ?? 0;
   }
 
-  /**
-   * Ends the synchronous invocations that this server left running, as of `now`, and those of servers that have not come back for
-   * so long that nothing of them can run; returns how many.
-   */
+  /** Ends the synchronous invocations that this server left running, as of `now`; returns how many. */
   async markLost(statements: Statements, now: number): Promise<number> {
     const rows = await statements.all<InvocationRow>(
-      `select ${INVOCATION} from invocations where status = 'running' and mode = 'sync'
-         and (holder = $holder or created_at < $abandoned)
+      `select ${INVOCATION} from invocations where status = 'running' and mode = 'sync' and holder = $holder
        order by id for update`,
-      { holder: this.#holder, abandoned: timestamp(now - ABANDONED_MS) },
+      { holder: this.#holder },
     );
     const message = "The server ended before the function did";
     const end = { status: "failed", reason: "instance_lost", message, finished_at: timestamp(now) } as const;
