@@ -109,12 +109,13 @@ test("lost: work of others is not taken over for some time after a server reache
 });
 
 test("end: one whose commit was not answered is written, if it was made, and not taken for that of a stale attempt", async () => {
-  const { url, run } = await newDatabase();
+  const database = await newDatabase();
+  const { url } = database;
   await using link = await DatabaseLink.start(new URL(url).searchParams.get("host") ?? "");
   await using cut = await open(link.url(new URL(url).pathname.slice(1)), "cut");
   await cut.ledger.submit(newWork("x"));
   const one = await claimed(cut);
-  await run(`
+  await database.run(`
     create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.3); return null; end';
     create constraint trigger slowly after update on attempts deferrable initially deferred
       for each row execute function slowly()`);
