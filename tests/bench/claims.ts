@@ -16,6 +16,7 @@ const SUCCEEDED: AttemptResult = {
   wish: {},
   lost: false,
   gone: Promise.resolve(),
+  count: () => undefined,
 };
 
 /** Attempts that take no time, one after the other; `took` has the milliseconds from each look for work to its beginning. */

@@ -121,7 +121,6 @@ export class AttemptRunner implements AttemptMaker {
     // Not the first outcome: a function that ran past its deadline may still be ending.
     const outcome = await run.ended;
     const { status, ...fields } = { ...known(outcome), ...verdictOf(outcome, abort.signal) };
-    countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn);
     const response = own ?? lambdaFailure({ ...invocation, status, ...fields }, fn, { request });
     const hasEnded = outcome.exit_code !== null || outcome.signal !== null;
     return {
@@ -132,6 +131,7 @@ export class AttemptRunner implements AttemptMaker {
       wish: outcome.wish,
       lost: outcome.reason === "engine_unavailable",
       gone: hasEnded ? Promise.resolve() : run.gone(),
+      count: () => countRun(this.#deps.metrics, { ...invocation, ...timings, ...fields, status }, fn),
     };
   }
 

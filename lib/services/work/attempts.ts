@@ -28,6 +28,8 @@ export interface AttemptResult {
   readonly lost: boolean;
   /** Settles when its container is known to be gone. */
   readonly gone: Promise<void>;
+  /** Counts it in the metrics. */
+  readonly count: () => void;
 }
 
 /** Makes attempts. */

@@ -301,8 +301,8 @@ export class Worker implements AsyncDisposable {
 
   async #attempt(running: Running): Promise<void> {
     try {
-      const end = await this.#make(running);
-      if (end !== undefined) await this.#write(running, end);
+      const made = await this.#make(running);
+      if (made !== undefined && (await this.#write(running, made.end))) made.count?.();
     } finally {
       // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
       if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
@@ -311,8 +311,8 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Makes an attempt and returns how it ends; undefined if that is left to the next server. */
-  async #make(running: Running): Promise<(() => End) | undefined> {
+  /** Makes an attempt and returns how it ends; undefined if that is left to the next server. `count` is of one that was made. */
+  async #make(running: Running): Promise<{ readonly end: () => End; readonly count?: () => void } | undefined> {
     const { attempts, ends, events } = this.#deps;
     const { invocation, work } = running;
     try {
@@ -324,9 +324,10 @@ export class Worker implements AsyncDisposable {
         onHandover: (forMs) => this.#hold(running, forMs),
         onLogs: (entries) => events.logged(invocation, entries),
       });
-      return (await this.#exits.wait(running, result.gone)) ? () => ends.made(running, result) : undefined;
+      const { gone, count } = result;
+      return (await this.#exits.wait(running, gone)) ? { end: () => ends.made(running, result), count } : undefined;
     } catch (error) {
-      return () => ends.notBegun(running, error);
+      return { end: () => ends.notBegun(running, error) };
     }
   }
 
@@ -343,20 +344,24 @@ export class Worker implements AsyncDisposable {
     return by;
   }
 
-  /** Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. */
-  async #write(running: Running, decide: () => End): Promise<void> {
+  /**
+   * Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. Returns whether the attempt
+   * still had its lease.
+   */
+  async #write(running: Running, decide: () => End): Promise<boolean> {
     const { ledger, clock, log } = this.#deps;
     const request_id = running.invocation.id;
     for (;;) {
       try {
         const end = decide();
-        if (await ledger.end(end)) this.#tell(end);
+        const written = await ledger.end(end);
+        if (written) this.#tell(end);
         else log.warn("an attempt ended after its lease, its result is dropped", { request_id, attempt: end.attempt });
-        return;
+        return written;
       } catch (error) {
         log.error("an end is not written, will try again", { request_id, error });
         // A server that stops leaves it to the next one, which finds the lease and makes another attempt.
-        if (this.#stopped) return;
+        if (this.#stopped) return false;
         await new Promise<void>((resolve) => clock.after(TICK_MS, resolve));
       }
     }

@@ -43,6 +43,8 @@ export interface LedgerParts extends SubmissionTables {
   readonly configuration: SharedConfiguration;
   /** Returns false if another server has taken the place of this one. */
   readonly isPresent: () => boolean;
+  /** Takes what the database's clock has just shown. Returns false if `clock` was behind it. */
+  readonly isTime: (now: number) => boolean;
   /** Returns true if leases of others that have ended are no consequence of the database's absence. */
   readonly mayTakeOver: () => boolean;
   /** Replaces a schedule in the mirror. */
@@ -141,8 +143,10 @@ export class PostgresLedger implements Ledger {
     return claim;
   }
 
-  hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
-    return this.#parts.work.hold(this.#client, invocation_id, attempt, until);
+  /** A lease that another clock than the database's has measured may end too soon: then there is none either. */
+  async hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
+    const now = await this.#parts.work.hold(this.#client, invocation_id, attempt, until);
+    return now !== undefined && this.#parts.isTime(now);
   }
 
   renew(until: number): Promise<void> {

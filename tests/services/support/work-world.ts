@@ -306,6 +306,7 @@ export class WorkWorld implements AsyncDisposable {
       wish,
       lost: false,
       gone: Promise.resolve(),
+      count: () => undefined,
       ...fields,
     });
   }

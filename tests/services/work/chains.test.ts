@@ -49,6 +49,7 @@ function result(fields: Partial<AttemptResult> = {}): AttemptResult {
     wish: {},
     lost: false,
     gone: Promise.resolve(),
+    count: () => undefined,
     ...fields,
   };
 }

@@ -2,69 +2,14 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { AppError } from "../../../lib/domain/errors.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
 import { InvocationEvents } from "../../../lib/services/calls/events.ts";
-import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
 import { EndJudge } from "../../../lib/services/work/ends.ts";
 import { Worker } from "../../../lib/services/work/worker.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
 import { NO_TRACING } from "../support/no-tracing.ts";
-
-/** Attempts that end as the test chooses. */
-class FakeAttempts implements AttemptMaker {
-  available = true;
-  /** Does not hear that an attempt is to end. */
-  deaf = false;
-  room = 10;
-  readonly tasks: Task[] = [];
-  readonly #ends = new Map<string, PromiseWithResolvers<AttemptResult>>();
-
-  get running(): string[] {
-    return [...this.#ends.keys()];
-  }
-
-  hasRoom(): boolean {
-    return this.#ends.size < this.room;
-  }
-
-  retryOf() {
-    return RETRY_DEFAULT;
-  }
-
-  run(task: Task): Promise<AttemptResult> {
-    const { id } = task.invocation;
-    // This must never happen: an invocation that runs twice at the same time.
-    if (this.#ends.has(id)) throw new Error(`${id} runs already`);
-    const end = Promise.withResolvers<AttemptResult>();
-    this.tasks.push(task);
-    this.#ends.set(id, end);
-    task.signal.addEventListener("abort", () => this.deaf || this.end(id, { status: "cancelled" }));
-    return end.promise.finally(() => this.#ends.delete(id));
-  }
-
-  end(
-    id: string,
-    ending: Partial<AttemptResult> & { status?: AttemptResult["finished"]["status"]; reason?: Invocation["reason"] },
-  ) {
-    const { status = "succeeded", reason = null, ...rest } = ending;
-    this.#ends.get(id)?.resolve({
-      finished: { status, fields: { reason, exit_code: status === "succeeded" ? 0 : 1 } },
-      response: Buffer.from("{}"),
-      response_meta: null,
-      logs: [],
-      wish: {},
-      lost: false,
-      gone: Promise.resolve(),
-      ...rest,
-    });
-  }
-
-  fail(id: string, error: AppError) {
-    this.#ends.get(id)?.reject(error);
-  }
-}
+import { FakeAttempts } from "./fake-attempts.ts";
 
 function bench(store: SqliteStore = newStore()) {
   const clock = new FakeClock();
@@ -382,6 +327,18 @@ describe("Worker", () => {
       return true;
     };
     expect(attempts.tasks[0]?.onHandover(60_000)).rejects.toThrow("The lease of the attempt was renewed too late");
+  });
+
+  test("an attempt is counted when its end is written, and not if that came too late", async () => {
+    const { store, attempts, submit, immediately } = started();
+    const end = store.ledger.end.bind(store.ledger);
+    submit("late");
+    submit("in-time");
+    await immediately();
+    store.ledger.end = async (one) => one.invocation_id !== "late" && end(one);
+    for (const id of ["late", "in-time"]) attempts.end(id, {});
+    await immediately();
+    expect(attempts.counted).toEqual(["in-time"]);
   });
 
   test("no function keeps another from its turn", async () => {

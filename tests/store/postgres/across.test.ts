@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Claimed } from "../../../lib/store/ledger.ts";
 import type { Notice } from "../../../lib/store/cluster/notices.ts";
+import { openShared } from "../../../lib/store/postgres/open-shared.ts";
 import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgres/store.ts";
 import { systemClock } from "../../../lib/clock.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
@@ -163,4 +164,20 @@ test("notices: reach the other servers, many as one, and too many as a hint that
     { ...NOTHING, more: true },
   ]);
   expect(own).toEqual([]);
+});
+
+test("hold: a server that was frozen with its machine holds nothing before it knows the time", async () => {
+  const { url } = await newDatabase();
+  let lost_ms = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() - lost_ms };
+  await using shared = await openShared(url, { log: listeningLog().log, clock, server_id: "a" });
+  const { store } = shared;
+  await store.ledger.submit(newWork("x"));
+  const begun = { now: shared.clock.now(), until: shared.clock.now() + LEASE_MS };
+  const { claimed: taken } = await store.ledger.claim("f1", begun);
+  if (taken === null) throw new Error("nothing was ready");
+  const hold = () => store.ledger.hold(attemptOf(taken), shared.clock.now() + 1_000);
+  expect(await hold()).toBe(true);
+  lost_ms = 60_000;
+  expect([await hold(), await hold()]).toEqual([false, true]);
 });

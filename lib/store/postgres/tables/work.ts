@@ -112,14 +112,20 @@ export class WorkTable {
     );
   }
 
-  /** Makes the lease of an attempt last until then at least. Returns whether it still has the lease. */
-  async hold(statements: Statements, invocation_id: string, attempt: number, lease_until: number): Promise<boolean> {
-    const held = await statements.run(
+  /** Makes the lease of an attempt last until then at least. Returns the database's time if it still has the lease. */
+  async hold(
+    statements: Statements,
+    invocation_id: string,
+    attempt: number,
+    lease_until: number,
+  ): Promise<number | undefined> {
+    const held = await statements.get<{ now: number }>(
       `update work set lease_until = greatest(lease_until, $lease_until::bigint)
-       where invocation_id = $invocation_id and attempts = $attempt::integer and state = 'leased' and holder = $holder`,
+       where invocation_id = $invocation_id and attempts = $attempt::integer and state = 'leased' and holder = $holder
+       returning (extract(epoch from clock_timestamp()) * 1000)::double precision as now`,
       { invocation_id, attempt, lease_until, holder: this.#holder },
     );
-    return held > 0;
+    return held?.now;
   }
 
   /** Returns work that this transaction goes on to end: leased by this server, or in one of these states. */
