@@ -70,6 +70,8 @@ export class PostgresLedger implements Ledger {
   readonly #idempotency: IdempotencyRecords;
   /** The attempts that were begun here, and whose ends are not written: the id of each invocation, and the number. */
   readonly #attempted = new Set<string>();
+  /** Those of them whose ends may be written, as a commit was not answered. */
+  readonly #unanswered = new Set<string>();
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
@@ -180,9 +182,17 @@ export class PostgresLedger implements Ledger {
   }
 
   async end(end: End): Promise<boolean> {
-    const written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
-    this.#attempted.delete(attemptKey(end.invocation_id, end.attempt));
-    return written;
+    const key = attemptKey(end.invocation_id, end.attempt);
+    try {
+      let written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
+      if (!written && this.#unanswered.has(key)) written = await this.#hasEnded(end);
+      this.#unanswered.delete(key);
+      this.#attempted.delete(key);
+      return written;
+    } catch (error) {
+      this.#unanswered.add(key);
+      throw error;
+    }
   }
 
   loseMine(): Promise<number> {
@@ -319,6 +329,12 @@ export class PostgresLedger implements Ledger {
       attempts.get(this.#client, invocation_id, work.attempts),
     ]);
     return invocation && { work, invocation, attempt: attempt ?? null };
+  }
+
+  /** Returns whether an attempt has an end that its server has written: for others it is lost. */
+  async #hasEnded({ invocation_id, attempt }: AttemptId): Promise<boolean> {
+    const found = await attempts.get(this.#client, invocation_id, attempt);
+    return found !== undefined && found.status !== "running" && found.status !== "lost";
   }
 
   /** Part of a transaction: writes an end if the work is in one of these states, and at that attempt. */

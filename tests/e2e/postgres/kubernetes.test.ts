@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { resolve } from "node:path";
 import { OWNER_LABEL } from "../../../lib/docker/api/containers.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { eventually } from "../../support/pace.ts";
@@ -193,4 +194,4 @@ function onCluster(programs: string): void {
   );
 }
 
-if (PROGRAMS !== undefined) describe("on a cluster", () => onCluster(PROGRAMS));
+if (PROGRAMS !== undefined) describe("on a cluster", () => onCluster(resolve(PROGRAMS)));

@@ -116,7 +116,11 @@ test("a server learns which secrets others change and delete, and reads everythi
 
 test("a server forgets changes that the database has lost, as a backup or a standby lacked them", async () => {
   const database = await newDatabase();
-  await using store = await openPostgresStore(database.url, options("a"));
+  // What a standby raises that takes over.
+  await database.run(`
+    create table timelines as select 1 as timeline;
+    create function pg_walfile_name(pg_lsn) returns text language sql as 'select lpad(timeline::text, 8, ''0'') from public.timelines'`);
+  await using store = await openPostgresStore(`${database.url}&search_path=public,pg_catalog`, options("a"));
   const seen: string[] = [];
   for (const kind of ["functions", "schedules"] as const) store[kind].follow((news) => seen.push(JSON.stringify(news)));
   store.secrets.follow((name) => seen.push(name));
@@ -139,6 +143,11 @@ test("a server forgets changes that the database has lost, as a backup or a stan
   // Changes go on from there.
   await store.functions.insert(someFunction("next"));
   expect(store.functions.get("next")?.id).toBe("next");
+  // Others may have made as many changes as were lost.
+  await database.run(
+    "begin; delete from configuration where kind = 'functions' and id = 'next'; update timelines set timeline = 2; commit",
+  );
+  expect(await eventually(() => store.functions.get("next") === undefined)).toBe(true);
 });
 
 test("a server learns which schedules others add, change and delete, and of none of its own", async () => {
