@@ -3,6 +3,9 @@ import { onAbort } from "../../domain/concurrency.ts";
 
 /** The time that a server has to take a connection, in milliseconds: its kernel does that, however busy it is. */
 const CONNECT_MS = 1_000;
+/** The time between two looks at a server that runs a call, in milliseconds, and how many must fail in a row: half a minute together. */
+const LOOK_MS = 10_000;
+const LOOKS = 3;
 
 /**
  * Returns whether a server takes connections; false at once if the signal aborts. A machine that has vanished refuses none, and fetch
@@ -31,4 +34,27 @@ export async function takesConnections(
     stop();
     socket.destroy();
   }
+}
+
+/**
+ * Watches a server that runs a call, until the signal aborts. Resolves with true once it has taken no connection for half a minute: it has
+ * vanished, and no answer will come.
+ */
+export async function untilLost(url: string, clock: Pick<Clock, "after">, signal: AbortSignal): Promise<boolean> {
+  for (let missed = 0; missed < LOOKS;) {
+    await pause(LOOK_MS, clock, signal);
+    if (signal.aborted) return false;
+    missed = (await takesConnections(url, clock, signal)) ? 0 : missed + 1;
+  }
+  return !signal.aborted;
+}
+
+/** Ends early if the signal aborts. */
+async function pause(ms: number, clock: Pick<Clock, "after">, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const cancelTimer = clock.after(ms, resolve);
+  const stop = onAbort(signal, resolve);
+  await promise;
+  cancelTimer();
+  stop();
 }

@@ -6,13 +6,16 @@ import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { Answer, Elsewhere, InvokeCall } from "../calls/invocations.ts";
 import { whyGone } from "../calls/record.ts";
-import { takesConnections } from "./connections.ts";
+import { takesConnections, untilLost } from "./connections.ts";
 import { AnswerReader, encodeCall } from "./hop-message.ts";
 import { HOP_PATH, signHop } from "./hop-signature.ts";
 import { DIRECT, type Peer, type Peers } from "./peers.ts";
 
-/** The time in which a server must have taken an instance for a call that is passed on to it, or refused it, in milliseconds. */
-const ACCEPT_MS = 2_000;
+/**
+ * The time in which a server must have taken an instance for a call that is passed on to it, or refused it, in milliseconds: a busy one
+ * is late, and one that has not reported itself for so long counts as dead.
+ */
+const ACCEPT_MS = 10_000;
 /** The time that a server has besides the function's own to send the answer, in milliseconds. */
 const ANSWER_MS = 10_000;
 
@@ -64,9 +67,10 @@ export class Hops implements Elsewhere {
   async #forward({ call, body, stopped }: PassedCall, peer: Peer, key: string): Promise<Answer | undefined> {
     const { peers, clock, log } = this.#deps;
     const abort = new AbortController();
-    const ends = [call.signal, stopped].map((signal) => onAbort(signal, () => abort.abort(signal.reason)));
+    const listening = [call.signal, stopped].map((signal) => onAbort(signal, () => abort.abort(signal.reason)));
     let isAccepted = false;
     const late = (ms: number) => clock.after(ms, () => abort.abort(new Error("It has not answered in time")));
+    const end = new AbortController();
     let cancelTimer: () => void = () => undefined;
     try {
       if (!(await takesConnections(peer.url, clock, abort.signal))) {
@@ -90,6 +94,7 @@ export class Hops implements Elsewhere {
       }
       isAccepted = true;
       log.debug("call passed on", { request_id: call.id, server: peer.id });
+      void untilLost(peer.url, clock, end.signal).then((isLost) => isLost && abort.abort(new Error("It has vanished")));
       cancelTimer = late(call.target.function.timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS + ANSWER_MS);
       return await new AnswerReader(response.body).answer();
     } catch (error) {
@@ -108,7 +113,8 @@ export class Hops implements Elsewhere {
       );
     } finally {
       cancelTimer();
-      for (const end of ends) end();
+      end.abort();
+      for (const stop of listening) stop();
     }
   }
 

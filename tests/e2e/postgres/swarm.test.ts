@@ -51,7 +51,7 @@ beforeAll(async () => {
   image = (await swarm.registry.push(chaos, "team/chaos:1", first)).reference;
   balancer = held.use(await Balancer.start(swarm.machines.map(({ address }) => `${address}:9999`)));
   for (const place of PLACES) await balancer.sendsTo(place);
-  target = await made({ max_calls: 10_000, warm_min: 1, timeout_ms: 10_000 });
+  target = await made({ max_calls: 10_000, warm_min: 1, timeout_ms: 15_000 });
   slow = await made({ timeout_ms: 25_000 });
 }, TIMEOUT_MS);
 
@@ -103,10 +103,10 @@ async function stopped(load: Load): Promise<readonly Outcome[]> {
   return load.failures;
 }
 
-/** Checks that no more calls failed than one server can have of a load, and that these were lost: 502, or the connection ended. */
-function expectLost(failures: readonly Outcome[]): void {
+/** Checks that calls of a load were lost with so many servers and nothing else: 502, or the connection ended. */
+function expectLost(failures: readonly Outcome[], servers: number): void {
   expect(failures.filter(({ status }) => status !== 502 && status !== null)).toEqual([]);
-  expect(failures.length).toBeLessThanOrEqual(CLIENTS);
+  expect(failures.length).toBeLessThanOrEqual(servers * CLIENTS);
 }
 
 function sleep(ms: number): string {
@@ -173,20 +173,7 @@ test(
 );
 
 test(
-  "a server that is killed: Swarm starts another one, and no calls fail but those that it had",
-  async () => {
-    const load = new Load(target, LOAD);
-    await answers(load, 20);
-    await swarm.killServer(1);
-    await balancer.sendsTo(1);
-    await answers(load, 20);
-    expectLost(await stopped(load));
-  },
-  TIMEOUT_MS,
-);
-
-test(
-  "a machine that vanishes: the others serve, no calls fail but those that it had, and what was answered with 202 is done",
+  "a machine that vanishes, and a server that is killed: the others serve, no calls fail but those that they had, and each 202 is kept",
   async () => {
     const calls: Promise<Outcome>[] = [];
     while ((await balancer.callsAt(3)) === 0) {
@@ -195,17 +182,19 @@ test(
     }
     const load = new Load(target, LOAD);
     const own: string[] = [];
-    while (!(await swarm.attemptedBy(3)).some((id) => own.includes(id))) own.push(await submit(slow, sleep(WORK_MS)));
+    while (!(await swarm.attemptedBy(3)).some((id) => own.includes(id))) own.push(await submit(target, sleep(WORK_MS)));
     submitted.push(...own);
     await swarm.network.cut(3);
     await balancer.leavesOut(3);
     await answers(load, 100);
+    await swarm.killServer(1);
+    await balancer.sendsTo(1);
     await swarm.misses(3);
     const ended = await Promise.all(calls);
     const lost = ended.filter(({ status }) => status !== 200);
     expect(lost.length).toBeGreaterThan(0);
     for (const { ms } of lost) await expectWithin(ms, LOST_MS);
-    expectLost(await stopped(load));
+    expectLost(await stopped(load), 2);
     expect(await endsOf(target, submitted)).toEqual({ succeeded: submitted.length });
     const records = await Promise.all(own.map((id) => api<Invocation>(urlOf(1), "GET", `/v1/invocations/${id}`)));
     expect(Math.max(...records.map(({ attempts }) => attempts))).toBeGreaterThan(1);
