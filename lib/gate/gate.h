@@ -29,7 +29,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { VERSION = 9, HEADER = 5, PAYLOAD_MAX = 65536 };
+enum { VERSION = 10, HEADER = 5, PAYLOAD_MAX = 65536 };
 /* Frames from the server. */
 enum { REQUEST = 0x01, BODY = 0x02, ENV = 0x03, FILE_PIECE = 0x04, ENV_DEFAULT = 0x0B };
 enum { BOOT = 0x05, OPEN = 0x06, APP_DATA = 0x07, APP_CREDIT = 0x08, APP_CLOSE = 0x09, FINISH = 0x0A, CALL = 0x0C, START = 0x0D };

@@ -30,7 +30,12 @@ export async function handOver(
 ): Promise<Run> {
   const { timeout_ms, max_calls, contract, log_bytes } = call.function;
   const { clock, context_path, response_bytes } = options;
-  const common = { timeout_ms, signal: call.signal, ...(call.onLogs && { onLogs: call.onLogs }) };
+  const common = {
+    timeout_ms,
+    signal: call.signal,
+    ...(call.onLogs && { onLogs: call.onLogs }),
+    ...(by !== undefined && { by }),
+  };
   if (instance instanceof BootedInstance) {
     const { app } = instance;
     const exchange =
@@ -49,6 +54,5 @@ export async function handOver(
     log_limit: log_bytes ?? options.log_bytes,
     again: max_calls === 0 || instance.calls + 1 < max_calls,
     context_root: context_path,
-    ...(by !== undefined && { by }),
   });
 }

@@ -16,6 +16,7 @@ const SUCCEEDED: AttemptResult = {
   wish: {},
   lost: false,
   gone: Promise.resolve(),
+  count: () => undefined,
 };
 
 /** Attempts that take no time, one after the other; `took` has the milliseconds from each look for work to its beginning. */
@@ -40,8 +41,8 @@ class InstantAttempts implements AttemptMaker {
     return !this.#running && this.took.length < this.#count;
   }
 
-  hasRoom(): boolean {
-    return !this.#running;
+  room(): number {
+    return this.#running ? 0 : 1;
   }
 
   retryOf() {

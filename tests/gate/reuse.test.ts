@@ -23,7 +23,7 @@ test("gate is ready again after a call that another one may follow, and exits af
   await gate.serve(root.path, { body: "exit 3" });
   expect(await gate.expect("ready")).toEqual({
     type: "ready",
-    version: 9,
+    version: 10,
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,
     surroundings: "processes",

@@ -25,7 +25,7 @@ beforeEach(() => {
         const channel = new FakeChannel();
         channel.accept = () => refusal;
         channel.read = ({ onBytes }) =>
-          queueMicrotask(() => onBytes(encodeGateFrame({ type: "ready", version: 9, uid: 0, gid: 0 })));
+          queueMicrotask(() => onBytes(encodeGateFrame({ type: "ready", version: 10, uid: 0, gid: 0 })));
         channels.push(channel);
         return channel;
       },

@@ -9,7 +9,7 @@ import { FakeClock, settled } from "../support/fake-clock.ts";
 import { FakeChannel, said } from "./instance/fake-channel.ts";
 import { failureOf, functionOf } from "./pool/fake-instances.ts";
 
-const READY = { type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const READY = { type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const BOOTED = { type: "booted", bootUs: 1, address: "127.0.0.1", port: 8080, streams: 64 } as const;
 
 /** Returns a starter whose instances' gates are played by the test. */

@@ -8,6 +8,7 @@
  *     PARTING   the command has ended, or was killed, and extensions have until the alarm for their own end
  *     KILLED    the alarm is our patience with processes that do not die
  *     LATE      the same of an app that did not listen in time
+ *     OVERDUE   the same of an app that was at a call past its limit: the server may be stopped
  *
  * The command may end in any of them: conclude() in function.c ends the run, and conclude_boot() says so when all that the
  * app has sent is on its way. A FINISH that crosses this says nothing new.
@@ -23,9 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14, FINISH_LONG = 10 };
-/* The server's endings of a stream in CLOSE: with its connection, or without. */
-enum { CLOSE_BOTH = 2, CLOSE_STREAM = 4 };
+enum { FLAG_FREEZE = 1, FLAG_SERVE = 2, BOOT_SIZE = 14, FINISH_LONG = 10, OPEN_SIZE = 12, CALL_BEGINS = 9 };
 /* The listeners that are looked at, and those that FAILED tells of. */
 enum { LISTENERS_MOST = 1024, TOLD_MOST = 64, LISTENER_SIZE = 18 };
 /* Probes come 1, 2, 4, 8 ms after the start, then every 10 ms. */
@@ -39,7 +38,7 @@ static bool in_call; /* between CALL and CALL, of such an app */
 static uint16_t ports[PORTS_MOST];
 static int port_count;
 static uint32_t log_limit;
-static enum { BOOTING, SERVING, SETTLING, ENDING, PARTING, KILLED, LATE } state;
+static enum { BOOTING, SERVING, SETTLING, ENDING, PARTING, KILLED, LATE, OVERDUE } state;
 static bool tail_due, was_idle = true;
 static uint32_t kill_after_ms; /* from SIGTERM to SIGKILL */
 static uint32_t part_after_ms; /* from SIGTERM to that of extensions that are awaited */
@@ -177,6 +176,14 @@ static void terminate(void) {
   set_alarm(kill_after_ms * 1000ULL);
 }
 
+/* Ends an instance that has been at a call for too long. */
+static void expire(void) {
+  state = OVERDUE;
+  send_control(EXPIRED, NULL, 0);
+  kill_function();
+  set_alarm(PATIENCE_US);
+}
+
 /* Does all that can be done now. */
 void advance_boot(void) {
   if (phase() != RUNNING && phase() != DRAINING) return;
@@ -186,6 +193,7 @@ void advance_boot(void) {
   wake_masters();
   notice_end();
   if (phase() == RUNNING && state == SETTLING && has_settled()) terminate();
+  if (phase() == RUNNING && state == SERVING && limit_has_passed()) expire();
   if (phase() != RUNNING || (tail_is_due() && !feed_tail())) return;
   if (is_idle()) tail_due = false;
   freeze();
@@ -203,8 +211,11 @@ static int life_recheck_ms(void) {
 
 /* Returns the milliseconds until something is to be done that no event announces, or -1. */
 int boot_recheck_ms(void) {
-  const int life = life_recheck_ms(), spares = spares_ms();
-  return life < 0 || (spares >= 0 && spares < life) ? spares : life;
+  const int waits[] = {life_recheck_ms(), spares_ms(), phase() == RUNNING && state == SERVING ? limit_ms() : -1};
+  int least = -1;
+  for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
+    if (waits[i] >= 0 && (least < 0 || waits[i] < least)) least = waits[i];
+  return least;
 }
 
 /* Reads the output that is there: what a call has printed comes before the end of its stream. */
@@ -221,29 +232,45 @@ static void begin_call(void) {
   tail_due = true;
 }
 
-static bool take_open(uint32_t number) {
+/* Returns whether a call comes later than it may: the server was stopped, and another may have made the call by now. */
+static bool comes_late(uint32_t within_ms) { return within_ms > 0 && since_ready_us() > within_ms * 1000ULL; }
+
+static bool take_open(uint32_t number, uint32_t within_ms, uint32_t most_ms) {
   if (serves || number == 0 || number % 2 != 0) return false;
-  if (phase() == RUNNING && state != SERVING) return false;
+  if (phase() != RUNNING || state == OVERDUE) return open_stream(number, ECONNREFUSED);
+  if (state != SERVING) return false;
+  if (comes_late(within_ms)) return open_stream(number, ETIMEDOUT);
   begin_call();
-  return open_stream(number);
+  begin_limit(number, most_ms);
+  return open_stream(number, 0);
 }
 
-/* Takes CALL of an app that asks for its calls: whether one begins or has ended. */
-static bool take_call(uint8_t begins) {
-  if (!serves || begins > 1 || (begins == 1) == in_call) return false;
-  if (begins == 1) {
-    begin_call();
-  } else if (phase() == RUNNING) {
+/* Takes CALL of an app that asks for its calls: one begins. */
+static bool take_call(uint32_t within_ms, uint32_t most_ms) {
+  if (!serves || in_call) return false;
+  if (phase() == RUNNING && comes_late(within_ms)) leave();
+  begin_call();
+  begin_limit(0, most_ms);
+  return in_call = true;
+}
+
+/* Takes CALL of such an app: one has ended. */
+static bool take_call_end(void) {
+  if (!serves || !in_call) return false;
+  end_limit(0);
+  if (phase() == RUNNING) {
     collect_logs();
     send_used();
   }
-  in_call = begins == 1;
+  in_call = false;
   return true;
 }
 
-static bool take_close(uint32_t number, bool keep, uint32_t got) {
+/* Takes CLOSE. Returns false if it is of no known kind. */
+static bool take_close(uint32_t number, uint8_t how, uint32_t got) {
+  if (how != CLOSE_BOTH && (serves || (how != CLOSE_STREAM && how != CLOSE_UNFINISHED))) return false;
   if (phase() == RUNNING) collect_logs();
-  close_stream(number, keep && state == SERVING, got);
+  close_stream(number, how == CLOSE_STREAM && state != SERVING ? CLOSE_BOTH : (enum closing)how, got);
   return true;
 }
 
@@ -253,7 +280,7 @@ static bool take_finish(const uint8_t *payload, uint32_t length) {
   kill_after_ms = get32(payload);
   if (length == FINISH_LONG && (part_after_ms = get32(payload + 4)) < kill_after_ms) return false;
   if (length == FINISH_LONG && !await_extensions(get16(payload + 8))) return false;
-  if (state == LATE || phase() == DRAINING) return true;
+  if (state == LATE || state == OVERDUE || phase() == DRAINING) return true;
   if (phase() == RUNNING) notice_end();
   if (state == SERVING && !has_settled()) {
     state = SETTLING;
@@ -267,19 +294,19 @@ static bool take_finish(const uint8_t *payload, uint32_t length) {
 /* Takes a frame to an instance that was started. Returns false if it must not come now, or is not of its form. */
 bool take_instance_frame(uint8_t type, const uint8_t *payload, uint32_t length) {
   if (type == START) return length == 0 && take_start();
-  if (type == CALL) return length == 1 && take_call(payload[0]);
+  if (type == CALL && length == CALL_BEGINS) return payload[0] == 1 && take_call(get32(payload + 1), get32(payload + 5));
+  if (type == CALL) return length == 1 && payload[0] == 0 && take_call_end();
   if (length < 4) return false;
   const uint32_t number = get32(payload);
   switch (type) {
     case OPEN:
-      return length == 4 && take_open(number);
+      return length == OPEN_SIZE && take_open(number, get32(payload + 4), get32(payload + 8));
     case APP_DATA:
       return length > 4 && take_stream_data(number, payload + 4, length - 4);
     case APP_CREDIT:
       return length == 8 && take_stream_credit(number, get32(payload + 4));
     case APP_CLOSE:
-      if (length != 9 || (payload[4] != CLOSE_BOTH && (payload[4] != CLOSE_STREAM || serves))) return false;
-      return take_close(number, payload[4] == CLOSE_STREAM, get32(payload + 5));
+      return length == 9 && take_close(number, payload[4], get32(payload + 5));
     case FINISH:
       return (length == 4 || (length == FINISH_LONG && serves)) && take_finish(payload, length);
     default:
@@ -296,7 +323,7 @@ static void begin_parting(void) {
 
 /* Acts on the alarm while the command runs, or is about to. */
 void take_boot_alarm(void) {
-  if (phase() == RECEIVING || state == KILLED || state == LATE) leave();
+  if (phase() == RECEIVING || state == KILLED || state == LATE || state == OVERDUE) leave();
   if (state == ENDING && extensions_are_awaited()) return begin_parting();
   if (state == PARTING && end_is_kept()) return conclude_kept_end();
   if (state == BOOTING) found_count = list_listeners(found, LISTENERS_MOST);

@@ -8,6 +8,7 @@
  *     listeners.c  which ports listen, and at which address
  *     dial.c       connections to them
  *     spares.c     those that wait a moment for another stream
+ *     limits.c      for how long an instance may be at a call
  *     serve.c      connections from the app, where that is the one who asks for calls
  *     extensions.c programs that run beside such an app
  *     usage.c      the memory that it has taken
@@ -85,6 +86,13 @@ void drop_spares(void);
 void drop_old_spares(void);
 int spares_ms(void);
 
+/* ---- limits.c ---- */
+
+void begin_limit(uint32_t number, uint32_t ms);
+void end_limit(uint32_t number);
+bool limit_has_passed(void);
+int limit_ms(void);
+
 /* ---- serve.c ---- */
 
 bool listen_for_app(uint16_t port);
@@ -109,14 +117,17 @@ void send_used(void);
 
 /* ---- streams.c ---- */
 
+/* The server's endings of a stream in CLOSE: with its connection, without it, and with it before the end of the call. */
+enum closing { CLOSE_BOTH = 2, CLOSE_STREAM = 4, CLOSE_UNFINISHED = 5 };
+
 void limit_streams(int most);
 void set_target(const struct listener *listener);
 int stream_count(void);
-bool open_stream(uint32_t number);
+bool open_stream(uint32_t number, int refusal);
 bool adopt_stream(uint32_t number, int fd);
 bool take_stream_data(uint32_t number, const uint8_t *bytes, uint32_t length);
 bool take_stream_credit(uint32_t number, uint32_t more);
-bool close_stream(uint32_t number, bool keep, uint32_t got);
+bool close_stream(uint32_t number, enum closing how, uint32_t got);
 void send_stream_frames(void);
 int poll_streams(struct pollfd *fds);
 void relay_streams(const struct pollfd *fds, int count);

@@ -37,6 +37,7 @@ static struct stream {
   uint32_t returned; /* bytes that the app has taken since the last CREDIT */
   uint32_t said;     /* bytes of the app that were sent to the server, modulo 2^32 */
   uint32_t written;  /* bytes of the server that the connection has taken, modulo 2^32 */
+  bool unfinished;   /* its call goes on without it, and so does the limit of that */
   bool used;         /* the app may have got a byte, or has sent one, or has ended its side */
   uint64_t new_us;   /* when it was connected, if the app has said nothing yet; 0 of a connection that was spare */
   bool ended;        /* the app has ended its side */
@@ -97,6 +98,7 @@ static void finish_stream(struct stream *stream, int error) {
   tell_ending(stream->number, stream->used ? RESET : UNCONNECTED, (uint32_t)error);
   close_fd(&stream->fd);
   drop_waiting(stream);
+  if (!stream->unfinished) end_limit(stream->number);
   stream->live = false;
   live--;
 }
@@ -111,15 +113,15 @@ static struct stream *begin_stream(uint32_t number, int fd) {
   return stream;
 }
 
-/* Takes OPEN. Returns false if there is such a stream, or no place for another one. */
-bool open_stream(uint32_t number) {
+/* Takes OPEN, which may be refused by an errno. Returns false if there is such a stream, or no place for another one. */
+bool open_stream(uint32_t number, int refusal) {
   struct stream *stream = begin_stream(number, -1);
   if (stream == NULL) return false;
-  errno = ECONNREFUSED;
-  stream->fd = phase() == RUNNING ? take_spare() : -1;
+  errno = refusal;
+  stream->fd = refusal == 0 ? take_spare() : -1;
   if (stream->fd >= 0) return true;
   stream->new_us = now_us();
-  stream->fd = phase() == RUNNING ? dial(&target) : -1;
+  stream->fd = refusal == 0 ? dial(&target) : -1;
   if (stream->fd < 0) finish_stream(stream, errno);
   return true;
 }
@@ -222,12 +224,14 @@ static bool newcomer_waits(void) {
   return false;
 }
 
-/* Takes CLOSE. With `keep`, another stream may have the connection if the server has `got` all that was sent to it: what is on its way
- * is more than the app was to say. Returns whether there was such a stream. */
-bool close_stream(uint32_t number, bool keep, uint32_t got) {
+/* Takes CLOSE. With CLOSE_STREAM, another stream may have the connection if the server has `got` all that was sent to it: what is on its
+ * way is more than the app was to say. Returns whether there was such a stream. */
+bool close_stream(uint32_t number, enum closing how, uint32_t got) {
   struct stream *stream = find(number);
   if (stream == NULL) return false;
+  const bool keep = how == CLOSE_STREAM;
   stream->used = true;
+  stream->unfinished = how == CLOSE_UNFINISHED;
   const bool is_whole = stream->write_error == 0 && stream->waiting_used == 0 && stream->said == got;
   const bool is_good = phase() == RUNNING && !stream->ended && is_whole;
   if (keep && newcomer_waits()) {

@@ -1,9 +1,11 @@
 import {
   bootFrame,
+  callEndFrame,
   callFrame,
   finishFrame,
   openFrame,
   type BootRequest,
+  type CallLimits,
   type Parting,
   startFrame,
 } from "./boot-frames.ts";
@@ -33,7 +35,8 @@ export type BootFrame = Exclude<GateFrame, { type: "data" | "credit" | "close" |
  *   starting    the gate has not said READY
  *   ready       it has; boot() moves on
  *   booting     LOG and TAIL frames, until BOOTED moves on to serving; FAILED, NOT_LISTENING or EXIT to over
- *   serving     the same frames, and those of streams that open() has opened; EXIT if the app ends by itself
+ *   serving     the same frames, and those of streams that open() has opened; EXIT if the app ends by itself, or, behind EXPIRED,
+ *               because of a limit
  *   finishing   finish() was called: as serving, but no stream can be opened
  *   over        nothing may follow
  *
@@ -110,7 +113,7 @@ export class BootConversation {
   }
 
   /** Opens a stream to the app. Throws unless the instance is serving and has room for one. */
-  open(reader: StreamReader): InstanceStream {
+  open(reader: StreamReader, limits?: CallLimits): InstanceStream {
     if (this.#state !== "serving") throw new Error(`Cannot open a stream while the gate is ${this.#state}`);
     if (this.openStreams >= this.#mostStreams) throw new Error(`${this.#mostStreams} streams are open already`);
     // Even numbers are the server's.
@@ -119,16 +122,16 @@ export class BootConversation {
     const stream = new GateStream(this.#lastStream, reader, (frame) => this.#send(frame));
     this.#streams.set(this.#lastStream, stream);
     this.#allowLogs();
-    this.#send(openFrame(this.#lastStream));
+    this.#send(openFrame(this.#lastStream, limits));
     return stream;
   }
 
   /** Says that a call begins: the app goes on if it was frozen, and its log may reach its limit once more. */
-  beginCall(): void {
+  beginCall(limits?: CallLimits): void {
     if (this.#state !== "serving") throw new Error(`Cannot begin a call while the gate is ${this.#state}`);
     this.#inCall = true;
     this.#allowLogs();
-    this.#send(callFrame(true));
+    this.#send(callFrame(limits));
   }
 
   /** Says that a call, or the start of the app, has ended, if none has been told of. USED follows, unless the app ends. */
@@ -136,7 +139,7 @@ export class BootConversation {
     if (this.#state !== "serving" || !this.#inCall) return;
     this.#inCall = false;
     this.#usedLeft++;
-    this.#send(callFrame(false));
+    this.#send(callEndFrame());
   }
 
   /** Has the gate start the command of an app whose extensions have been started. */
@@ -205,6 +208,8 @@ export class BootConversation {
         this.#mostStreams = frame.streams;
         if (this.#state === "booting") this.#state = "serving";
         return;
+      case "expired":
+        return this.#require(frame, "serving", "finishing");
       case "used":
         // FINISH may have crossed it.
         this.#require(frame, "serving", "finishing");

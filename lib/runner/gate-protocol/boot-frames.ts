@@ -43,8 +43,16 @@ export function bootFrame(
   return frame(0x05, payload);
 }
 
-export function openFrame(stream: number): Uint8Array {
-  return frame(0x06, numbers(stream));
+/** The limits of a call that another server may make again: this one may be stopped at any moment. */
+export interface CallLimits {
+  /** The most time from READY until the gate has this frame, in milliseconds: it refuses a later one. */
+  readonly withinMs: number;
+  /** The most time from then on that the instance may be at the call, in milliseconds: the gate kills it then. */
+  readonly mostMs: number;
+}
+
+export function openFrame(stream: number, limits?: CallLimits): Uint8Array {
+  return frame(0x06, numbers(stream, limits?.withinMs ?? 0, limits?.mostMs ?? 0));
 }
 
 /** The number of a stream in front of the bytes of DATA. */
@@ -76,16 +84,30 @@ export function creditFrame(stream: number, more: number): Uint8Array {
  * from the app, the gate may use the connection for another stream if it has sent no more of it.
  */
 export function closeFrame(stream: number, keptAfter?: number): Uint8Array {
+  return closing(stream, keptAfter === undefined ? 2 : 4, keptAfter);
+}
+
+/** Closes a stream in both directions though the app may still be at its call: the limit of that stays. */
+export function abandonFrame(stream: number): Uint8Array {
+  return closing(stream, 5);
+}
+
+function closing(stream: number, how: number, keptAfter?: number): Uint8Array {
   const payload = Buffer.alloc(9);
   payload.writeUInt32BE(stream, 0);
-  payload.writeUInt8(keptAfter === undefined ? 2 : 4, 4);
+  payload.writeUInt8(how, 4);
   payload.writeUInt32BE((keptAfter ?? 0) % 2 ** 32, 5);
   return frame(0x09, payload);
 }
 
-/** Says that a call begins, or has ended, of an app that connects to ask for them. */
-export function callFrame(begins: boolean): Uint8Array {
-  return frame(0x0c, Buffer.of(begins ? 1 : 0));
+/** Says that a call begins of an app that connects to ask for them. */
+export function callFrame(limits?: CallLimits): Uint8Array {
+  return frame(0x0c, Buffer.of(1), numbers(limits?.withinMs ?? 0, limits?.mostMs ?? 0));
+}
+
+/** Says that the call of such an app, or its start, has ended. */
+export function callEndFrame(): Uint8Array {
+  return frame(0x0c, Buffer.of(0));
 }
 
 /** Lets the command of an app with extensions begin. */

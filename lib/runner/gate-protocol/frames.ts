@@ -1,7 +1,7 @@
 /** The frames of PROTOCOL.md: the server's own as bytes, and the gate's as `frame-decoder.ts` reads them. */
 
 /** The version in our gate's READY. */
-export const PROTOCOL_VERSION = 9;
+export const PROTOCOL_VERSION = 10;
 /** The longest payload of a frame, in both directions. */
 export const PAYLOAD_BYTES = 65_536;
 /** The length of type and length, which precede every payload. */

@@ -1,4 +1,4 @@
-import { closeFrame, creditFrame, CREDIT_FROM_APP, CREDIT_TO_APP, dataFrames } from "./boot-frames.ts";
+import { abandonFrame, closeFrame, creditFrame, CREDIT_FROM_APP, CREDIT_TO_APP, dataFrames } from "./boot-frames.ts";
 import { ProtocolError, type StreamEnding } from "./frames.ts";
 import type { InstanceStream, StreamAcceptor, StreamReader } from "./instance-stream.ts";
 
@@ -70,11 +70,12 @@ export class GateStream implements InstanceStream {
   }
 
   close(keepConnection = false): void {
-    if (this.#state !== "open") return;
-    this.#state = "closing";
     const keeps = keepConnection && this.#queue.length === 0 && !this.#ended;
-    this.#queue = [];
-    this.#send(closeFrame(this.#number, keeps ? this.#received : undefined));
+    this.#close(closeFrame(this.#number, keeps ? this.#received : undefined));
+  }
+
+  abandon(): void {
+    this.#close(abandonFrame(this.#number));
   }
 
   whenOver(run: () => void): void {
@@ -127,6 +128,13 @@ export class GateStream implements InstanceStream {
     this.#queue = [];
     if (wasOpen) this.#reader.onReset({ errno, delivered });
     this.#onOver?.();
+  }
+
+  #close(frame: Uint8Array): void {
+    if (this.#state !== "open") return;
+    this.#state = "closing";
+    this.#queue = [];
+    this.#send(frame);
   }
 
   /** The bytes that may be sent now. */

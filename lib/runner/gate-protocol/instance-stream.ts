@@ -35,6 +35,8 @@ export interface InstanceStream {
    * serve another stream: both sides have said all that belongs to this one.
    */
   close(keepConnection?: boolean): void;
+  /** The same, without its connection, for a call that has had no answer: the gate may still end the app because of it. */
+  abandon(): void;
   /** Calls `run` when the gate has said the last word about the stream, or is gone; at once if that has been. */
   whenOver(run: () => void): void;
   /** The bytes that were handed to the gate. */

@@ -7,6 +7,7 @@ import type { BootRequest } from "../gate-protocol/boot-frames.ts";
 import type { GateExtras, Listener } from "../gate-protocol/frames.ts";
 import { OUT_OF_MEMORY } from "../platform.ts";
 import type { AskingApp, InitFailure } from "./boot/asking-app.ts";
+import { within } from "./boot/within.ts";
 import { BootError } from "./boot-error.ts";
 import type { OutputSinceBoot } from "./idle-output.ts";
 import { LogCollector } from "./log-collector.ts";
@@ -28,6 +29,9 @@ export interface BootPlan {
   /** In place of a port that listens: the function connects and asks for its calls, one at a time. */
   readonly app?: AskingApp;
 }
+
+/** Is told that a function boots, and how to end that: the start fails then. */
+export type OnBoot = (giveUp: () => void) => void;
 
 /** A boot that is over, in milliseconds, with what the function printed until then, and since. */
 export interface SuccessfulBoot {
@@ -64,7 +68,7 @@ export function bootError(
 }
 
 /** Returns the error for a function that has reported that it cannot start. */
-export function initError({ message, payload }: InitFailure, logs: readonly LogEntry[]): AppError {
+function initError({ message, payload }: InitFailure, logs: readonly LogEntry[]): AppError {
   return new BootError("boot_failed", `The function could not start: ${message}`, logs, {
     exit_code: null,
     signal: null,
@@ -104,4 +108,19 @@ function instead(listeners: readonly Listener[]): string {
 function said(logs: readonly LogEntry[]): string {
   const lines = lastLines(logs, LINES);
   return lines.length === 0 ? ", and it printed nothing" : `. The last lines of its output: ${lines.join(" | ")}`;
+}
+
+/**
+ * Waits for at most so many milliseconds until a function that listens is also ready. Throws the error of one that is late or reports
+ * that it cannot start, with its output.
+ */
+export async function untilReady(
+  isReady: Promise<InitFailure | undefined>,
+  ms: number,
+  clock: Pick<Clock, "after">,
+  plan: BootPlan,
+  output: () => readonly LogEntry[],
+): Promise<void> {
+  const failure = await within(clock, ms, isReady, () => notReadyInTime(plan, output(), true));
+  if (failure !== undefined) throw initError(failure, output());
 }

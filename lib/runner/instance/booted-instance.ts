@@ -5,18 +5,16 @@ import { BootConversation, type BootFrame } from "../gate-protocol/boot-conversa
 import type { ExitFrame } from "../gate-protocol/frames.ts";
 import { type Channel, endedEarly, endedInCall, notReady } from "../platform.ts";
 import type { AskingApp, ShutdownReason } from "./boot/asking-app.ts";
-import { bootError, type BootPlan, initError, notReadyInTime, type SuccessfulBoot } from "./boot-plan.ts";
+import { isTakenAway, limitsOf } from "./boot/call-limits.ts";
+import { bootError, type BootPlan, notReadyInTime, type OnBoot, type SuccessfulBoot, untilReady } from "./boot-plan.ts";
 import { type EarlierOutput, IdleOutput, joined, markedAsBoot, OutputSinceBoot } from "./idle-output.ts";
 import { finish, REPORT_MS } from "./boot/finish.ts";
 import type { Run } from "./instance.ts";
 import type { InstanceState, PoolInstance } from "./pool-instance.ts";
 import { NotDelivered } from "./boot/not-delivered.ts";
 import { explainedBy, lostAnswer, ServedCall } from "./served-call.ts";
-import type { AnswerListener, OpenStream, StreamCall } from "./stream-exchange.ts";
+import type { AnswerListener, StreamCall } from "./stream-exchange.ts";
 import { within } from "./boot/within.ts";
-
-/** Is told that a function boots, and how to end that: the start fails then. */
-export type OnBoot = (giveUp: () => void) => void;
 
 /**
  * One container whose function listens before it is called.
@@ -42,7 +40,6 @@ export class BootedInstance implements PoolInstance {
   readonly #booted = Promise.withResolvers<void>();
   readonly #retired = Promise.withResolvers<void>();
   readonly #exit = Promise.withResolvers<ExitFrame | undefined>();
-  readonly #open: OpenStream = (reader) => this.#conversation.open(reader);
   readonly #idleOutput: IdleOutput;
   readonly #active = new Set<ServedCall>();
   /** The calls whose output still comes, the oldest first: also of those that have ended, until the gate or its end has confirmed that. */
@@ -51,6 +48,8 @@ export class BootedInstance implements PoolInstance {
   #ending: ServedCall | undefined;
   #state: InstanceState = "starting";
   #calls = 0;
+  /** The moment of READY, by the monotonic clock. */
+  #readyAt = 0;
   #finishing = false;
   #shutdownReason: ShutdownReason = "spindown";
   #problem: unknown;
@@ -128,17 +127,18 @@ export class BootedInstance implements PoolInstance {
    */
   async serve(call: StreamCall): Promise<Run> {
     if (this.free === 0) throw new NotDelivered(`The instance of the function is ${this.#state} and takes no call`);
+    const limits = limitsOf(call, this.#readyAt);
     const served = this.#take(call);
     const refused = Promise.withResolvers<never>();
     const stops = [
       this.#clock.after(call.timeout_ms, () => this.#stop(served, "timed_out")),
-      onAbort(call.signal, () => this.#stop(served, "cancelled")),
+      onAbort(call.signal, () => this.#stop(served, "cancelled", isTakenAway(call.signal))),
     ];
     void served.ended.finally(() => stops.forEach((stop) => stop()));
     if (!served.isOver) {
       const listener = this.#listener(served, (error) => refused.reject(error));
-      if (this.app) this.#conversation.beginCall();
-      served.dialogue = call.begin((reader) => (served.stream = this.#open(reader)), listener);
+      if (this.app) this.#conversation.beginCall(limits);
+      served.dialogue = call.begin((reader) => (served.stream = this.#conversation.open(reader, limits)), listener);
     }
     const outcome = await Promise.race([served.outcome, refused.promise]);
     return { outcome, over: served.over, ended: served.ended, reusable: served.reusable };
@@ -174,16 +174,11 @@ export class BootedInstance implements PoolInstance {
     // The gate has the same deadline, and knows what listens instead.
     await within(this.#clock, boot_timeout_ms + REPORT_MS, this.#booted.promise, () => notReadyInTime(this.#plan, []));
     const goesOn = () => this.#state === "booting";
-    const isReadyNow = this.app?.asks ?? isReady?.(this.#open, this.#clock, goesOn);
+    const isReadyNow = this.app?.asks ?? isReady?.((reader) => this.#conversation.open(reader), this.#clock, goesOn);
     if (isReadyNow !== undefined) {
+      const ended = Promise.race([isReadyNow, this.#exit.promise.then(() => undefined)]);
       const left = Math.max(1, boot_timeout_ms - (this.#clock.monotonic() - began));
-      const failure = await within(
-        this.#clock,
-        left,
-        Promise.race([isReadyNow, this.#exit.promise.then(() => undefined)]),
-        () => notReadyInTime(this.#plan, this.#idleOutput.take().entries, true),
-      );
-      if (failure !== undefined) throw initError(failure, this.#idleOutput.take().entries);
+      await untilReady(ended, left, this.#clock, this.#plan, () => this.#idleOutput.take().entries);
       if (this.#state !== "booting") await Promise.reject(this.#problem ?? new Error("the instance was retired"));
     }
     if (this.app) this.#conversation.endCall();
@@ -243,10 +238,12 @@ export class BootedInstance implements PoolInstance {
     };
   }
 
-  /** Ends a call from outside. An instance that others use goes on; after a timeout it takes no more of them. */
-  #stop(served: ServedCall, kind: "timed_out" | "cancelled"): void {
+  /** Ends a call from outside. An instance that others use goes on, unless the call was taken away; after a timeout it takes no more. */
+  #stop(served: ServedCall, kind: "timed_out" | "cancelled", isTaken = false): void {
     if (served.isOver) return;
-    if ((this.#isLast || this.app) && kind === "cancelled" && this.#active.size === 1) return this.retire();
+    const isAlone = (this.#isLast || this.app) && this.#active.size === 1;
+    if (kind === "cancelled" && (isAlone || isTaken)) return this.retire();
+    if (kind === "timed_out") served.stream?.abandon();
     served.dialogue?.stop(new Error(kind === "timed_out" ? "The call ran past its timeout" : "The call was cancelled"));
     if (kind === "timed_out") this.drain("timeout");
     this.#settle(served, { kind });
@@ -303,11 +300,14 @@ export class BootedInstance implements PoolInstance {
         const problem = this.#channel.accept(frame);
         if (problem !== undefined) return this.#fail(problem);
         this.#state = "booting";
+        this.#readyAt = this.#clock.monotonic();
         this.#conversation.boot(this.#plan.request, this.#plan.extras);
         return this.#up.resolve();
       }
       case "booted":
         return this.#booted.resolve();
+      case "expired":
+        return this.#active.forEach((call) => call.isLate && this.#stop(call, "timed_out"));
       case "used":
         this.#ending?.report(frame.peakBytes);
         return this.#ending && this.#settle(this.#ending, { kind: "answered" });

@@ -3,7 +3,7 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import { ActiveCall, type InstanceCall } from "./active-call.ts";
-import { NotDelivered } from "./boot/not-delivered.ts";
+import { withinMs } from "./boot/call-limits.ts";
 import { GateConversation } from "../gate-protocol/conversation.ts";
 import type { GateFrame } from "../gate-protocol/frames.ts";
 import { Upload } from "../gate-protocol/upload.ts";
@@ -30,8 +30,6 @@ const RESET_MS = 5_000;
  * engine and both cores busy, and the answer should be sent first. The gate waits 50 ms for the end of its stdin.
  */
 const LINGER_MS = 5;
-/** The longest time since READY that can be said to a gate, in milliseconds. */
-const WITHIN_MOST_MS = 2 ** 32 - 1;
 
 /**
  * One container with its gate.
@@ -118,13 +116,10 @@ export class Instance implements PoolInstance {
 
   /**
    * Hands a call to the gate. Never throws once the first byte is sent: whatever happens then is an outcome. Throws NotDelivered if it
-   * has been ready for so long that the gate cannot be told how soon the call must come.
+   * has been ready for so long that the gate cannot be told how soon the call must come; it is of no use then.
    */
   async serve(call: InstanceCall): Promise<Run> {
-    if (call.by !== undefined && call.by - this.#readyAt > WITHIN_MOST_MS) {
-      this.retire();
-      throw new NotDelivered("The instance of the function has waited for too long");
-    }
+    const within = call.by === undefined ? {} : { withinMs: withinMs(call.by, this.#readyAt) };
     this.#transition("ready", "busy");
     const active = new ActiveCall(call, this.#channel.command, this.#clock);
     this.#call = active;
@@ -138,7 +133,7 @@ export class Instance implements PoolInstance {
       contextRoot: call.context_root,
       timeoutMs: call.timeout_ms,
       graceMs: KILL_GRACE_MS,
-      ...(call.by !== undefined && { withinMs: Math.max(1, Math.floor(call.by - this.#readyAt)) }),
+      ...within,
       responseLimit: call.response_limit,
       logLimit: call.log_limit,
       again: call.again,

@@ -97,6 +97,11 @@ export class ServedCall {
     return this.#verdict !== undefined;
   }
 
+  /** True if it has lasted for longer than it may. */
+  get isLate(): boolean {
+    return this.#surroundings.monotonic() - this.#began >= this.#facts.timeout_ms;
+  }
+
   log(stream: Stream, bytes: Uint8Array): void {
     const at = this.#surroundings.now();
     this.#pieces++;

@@ -60,6 +60,8 @@ export interface AnswerListener {
 /** A call as a booted instance is handed it. */
 export interface StreamCall extends StreamExchange {
   readonly timeout_ms: number;
+  /** The moment of the clock (`monotonic`) by which the function must have the request; without it, any. */
+  readonly by?: number;
   /** Aborts when nobody waits for the answer any longer. */
   readonly signal: AbortSignal;
   /** Called with the function's output as it comes. */

@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import type { Function, VersionPool } from "../../domain/functions/functions.ts";
 import type { Logger } from "../../log.ts";
-import type { OnBoot } from "../instance/booted-instance.ts";
+import type { OnBoot } from "../instance/boot-plan.ts";
 import type { PoolInstance } from "../instance/pool-instance.ts";
 import type { Capacity, Room } from "./capacity.ts";
 import { chooseEvictions } from "./eviction.ts";

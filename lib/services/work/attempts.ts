@@ -28,12 +28,14 @@ export interface AttemptResult {
   readonly lost: boolean;
   /** Settles when its container is known to be gone. */
   readonly gone: Promise<void>;
+  /** Counts it in the metrics. */
+  readonly count: () => void;
 }
 
 /** Makes attempts. */
 export interface AttemptMaker {
-  /** Returns whether this function could be given a place now, with room left for callers who wait for an answer. */
-  hasRoom(functionId: string): boolean;
+  /** Returns how many places this function could be given now, with room left for callers who wait for an answer. */
+  room(functionId: string): number;
   /** True if there is an engine to make attempts with. */
   readonly available: boolean;
   /** Makes an attempt. Throws if the function was not handed the request. */

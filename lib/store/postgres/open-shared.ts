@@ -18,7 +18,10 @@ export interface SharedStore extends AsyncDisposable {
 }
 
 /** Opens the database at a URL as the server with an id, which no other may have at the same time. Throws a `StoreError`. */
-export async function openShared(url: string, options: Omit<PostgresOptions, "isPresent">): Promise<SharedStore> {
+export async function openShared(
+  url: string,
+  options: Omit<PostgresOptions, "isPresent" | "isTime">,
+): Promise<SharedStore> {
   await using made = new AsyncDisposableStack();
   // Apart from the others: a server that is busy is not dead.
   const client = made.use(new Client(url, { connections: 1 }));
@@ -28,7 +31,8 @@ export async function openShared(url: string, options: Omit<PostgresOptions, "is
   });
   const { clock } = presence;
   const isPresent = () => presence.isHeld;
-  const store = made.use(await openPostgresStore(url, { ...options, clock, isPresent }));
+  const isTime = (now: number) => presence.isTime(now);
+  const store = made.use(await openPostgresStore(url, { ...options, clock, isPresent, isTime }));
   const members = new ServerTable({ client, id: options.server_id, isPresent });
   const owned = made.move();
   return { store, clock, members, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };

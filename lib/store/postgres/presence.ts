@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import { messageOf } from "../../domain/errors.ts";
+import { TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import { StoreError } from "../errors.ts";
 import type { Client } from "./client/client.ts";
@@ -9,6 +10,8 @@ const BEAT_MS = 2_000;
 /** The time for which a start waits for the lock: the connection of a server that was killed may outlive it for a moment. */
 const WAIT_MS = 10_000;
 const RETRY_MS = 250;
+/** The most that the clock may be behind the database's: half of what a lease has to spare, in milliseconds. */
+const BEHIND_MS = TIMEOUT_SLACK_MS / 2;
 
 /** Takes the lock of a server's id, unless this connection has it, and says what the database's clock shows. */
 const BEAT = `
@@ -75,6 +78,18 @@ export class Presence implements Disposable {
       await new Promise<void>((resolve) => void this.#base.after(RETRY_MS, resolve));
     }
     this.#beat();
+  }
+
+  /**
+   * Takes what the database's clock showed a moment ago. Returns false if ours was behind it: this machine was frozen, and what it has
+   * taken for the time is past.
+   */
+  isTime(now: number): boolean {
+    const behind = now - this.clock.now();
+    if (behind <= BEHIND_MS) return true;
+    this.#shift += behind;
+    this.#log.warn("the clock was behind the database's", { ms: Math.round(behind) });
+    return false;
   }
 
   [Symbol.dispose](): void {

@@ -42,6 +42,8 @@ export interface PostgresOptions {
   readonly reclaim_pause_ms?: number;
   /** Returns false if another server with this id has taken its place; true by default. */
   readonly isPresent?: () => boolean;
+  /** Takes what the database's clock has just shown, in milliseconds. Returns false if `clock` was behind it; true by default. */
+  readonly isTime?: (now: number) => boolean;
 }
 
 /** Longer than a server takes to find out that the database is back, and to write what it has. */
@@ -103,6 +105,7 @@ export class PostgresStore implements Store {
       server_id: holder,
       queue_bytes,
       isPresent = () => true,
+      isTime = () => true,
       reclaim_pause_ms = RECLAIM_PAUSE_MS,
     }: PostgresOptions,
   ) {
@@ -150,6 +153,7 @@ export class PostgresStore implements Store {
       stats,
       configuration,
       isPresent: () => isPresent() && this.#problem === undefined,
+      isTime,
       mayTakeOver: () => contact.isSettled,
       replaceSchedule,
     };
@@ -165,7 +169,7 @@ export class PostgresStore implements Store {
 
   /** Reads the configuration, and follows its changes from then on. */
   async begin(): Promise<void> {
-    await this.#configuration.refresh();
+    await this.#configuration.begin();
     this.#contact.heard(true);
     const standing = await standingOf(this.#client);
     if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });

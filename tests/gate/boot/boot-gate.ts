@@ -1,7 +1,7 @@
 import { createServer } from "node:net";
 import type { BootFrame } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
 import { BootConversation } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
-import type { BootRequest } from "../../../lib/runner/gate-protocol/boot-frames.ts";
+import type { BootRequest, CallLimits } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import type { GateExtras } from "../../../lib/runner/gate-protocol/frames.ts";
 import type {
   InstanceStream,
@@ -95,8 +95,8 @@ export class BootGate implements AsyncDisposable {
     this.conversation.boot({ freeze, serve, bootTimeoutMs, logLimit, ports }, { environment, files });
   }
 
-  open(): TestStream {
-    return new TestStream((reader) => this.conversation.open(reader));
+  open(limits?: CallLimits): TestStream {
+    return new TestStream((reader) => this.conversation.open(reader, limits));
   }
 
   /** Waits until a frame of that type has come, and returns the first one. */
@@ -157,6 +157,21 @@ export class BootGate implements AsyncDisposable {
     this.#arrival.resolve();
     this.#arrival = Promise.withResolvers();
   }
+}
+
+/** Opens a gate whose app connects to `port`, and collects the connections. */
+export async function serving(command: readonly string[], port: number, freeze = false) {
+  const connections: TestStream[] = [];
+  const gate = await BootGate.booted(command, port, {
+    serve: true,
+    freeze,
+    accepts: (stream) => {
+      const connection = new TestStream(() => stream);
+      connections.push(connection);
+      return connection;
+    },
+  });
+  return { gate, connections };
 }
 
 /**

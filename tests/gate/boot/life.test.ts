@@ -261,14 +261,17 @@ describe("the log", () => {
 
 describe("the server's frames", () => {
   const number = Buffer.of(0, 0, 0, 2);
-  const open = rawFrame(0x06, number);
+  const limits = Buffer.alloc(8);
+  const open = rawFrame(0x06, Buffer.concat([number, limits]));
   test.each([
-    ["an OPEN of the gate's numbers", rawFrame(0x06, Buffer.of(0, 0, 0, 1))],
-    ["an OPEN of no number", rawFrame(0x06, Buffer.of(0, 0, 0, 0))],
+    ["an OPEN of the gate's numbers", rawFrame(0x06, Buffer.concat([Buffer.of(0, 0, 0, 1), limits]))],
+    ["an OPEN of no number", rawFrame(0x06, Buffer.alloc(12))],
     ["an OPEN of a stream that is open", Buffer.concat([open, open])],
     [
       "more streams than allowed",
-      Buffer.concat(Array.from({ length: 65 }, (_, i) => rawFrame(0x06, Buffer.of(0, 0, 0, 2 * i + 2)))),
+      Buffer.concat(
+        Array.from({ length: 65 }, (_, i) => rawFrame(0x06, Buffer.concat([Buffer.of(0, 0, 0, 2 * i + 2), limits]))),
+      ),
     ],
     ["a DATA without a byte", Buffer.concat([open, rawFrame(0x07, number)])],
     ["a CLOSE of one direction", Buffer.concat([open, rawFrame(0x09, Buffer.of(0, 0, 0, 2, 1, 0, 0, 0, 0))])],

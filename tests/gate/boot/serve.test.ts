@@ -1,21 +1,6 @@
 import { expect, test } from "bun:test";
 import { sh } from "../support/gate-process.ts";
-import { BootGate, freePort, TestStream } from "./boot-gate.ts";
-
-/** Opens a gate whose app connects to `port`, and collects the connections. */
-async function serving(command: readonly string[], port: number, freeze = false) {
-  const connections: TestStream[] = [];
-  const gate = await BootGate.booted(command, port, {
-    serve: true,
-    freeze,
-    accepts: (stream) => {
-      const connection = new TestStream(() => stream);
-      connections.push(connection);
-      return connection;
-    },
-  });
-  return { gate, connections };
-}
+import { BootGate, freePort, serving } from "./boot-gate.ts";
 
 /** An app that connects to a port and runs the lines that it gets there, and does so again once they end. */
 function asks(port: number, program: string): string[] {

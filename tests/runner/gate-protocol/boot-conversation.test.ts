@@ -56,7 +56,7 @@ test("BootConversation boots, relays a stream and finishes, with the frames of a
   expect(stream.write(Buffer.from("GET"))).toBe(true);
   expect(woken).toBe(2);
   expect(serverFrames(conversation)).toEqual([
-    [0x06, Buffer.of(0, 0, 0, 2)],
+    [0x06, Buffer.of(0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0)],
     [0x07, Buffer.from("\0\0\0\x02GET")],
   ]);
   expect(say(conversation, data(2, "200"), close(2, "end"))).toEqual([]);
@@ -105,6 +105,17 @@ describe("a stream", () => {
     say(conversation, close(2, "end"));
     stream.consumed(CREDIT_FROM_APP / 2);
     expect(conversation.take()).toBeUndefined();
+  });
+
+  test("has the limits of its call, which stay if it is abandoned", () => {
+    const conversation = serving();
+    const stream = conversation.open(new Recorder(), { withinMs: 0x102, mostMs: 0x304 });
+    stream.abandon();
+    stream.close();
+    expect(serverFrames(conversation)).toEqual([
+      [0x06, Buffer.of(0, 0, 0, 2, 0, 0, 1, 2, 0, 0, 3, 4)],
+      [0x09, Buffer.of(0, 0, 0, 2, 5, 0, 0, 0, 0)],
+    ]);
   });
 
   test("that leaves its connection says how much of it has come", () => {
@@ -231,8 +242,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   starting: ["ready"],
   ready: [],
   booting: ["log", "tail", "booted", "failed", "not_listening", "exit"],
-  serving: ["log", "tail", "failed", "not_listening", "exit"],
-  finishing: ["log", "tail", "failed", "not_listening", "exit"],
+  serving: ["log", "tail", "expired", "failed", "not_listening", "exit"],
+  finishing: ["log", "tail", "expired", "failed", "not_listening", "exit"],
   over: [],
 };
 
@@ -293,13 +304,17 @@ describe("an app that connects to ask for its calls", () => {
     expect(readers.map(({ events }) => events)).toEqual([["GET", "end"], ["POST"]]);
     conversation.endCall();
     conversation.beginCall();
+    conversation.endCall();
+    conversation.beginCall({ withinMs: 1, mostMs: 2 });
     expect(serverFrames(conversation)).toEqual([
       [0x07, Buffer.from("\0\0\0\x01hello")],
       [0x07, Buffer.from("\0\0\0\x03hello")],
       [0x0c, Buffer.of(0)],
-      [0x0c, Buffer.of(1)],
+      [0x0c, Buffer.of(1, 0, 0, 0, 0, 0, 0, 0, 0)],
+      [0x0c, Buffer.of(0)],
+      [0x0c, Buffer.of(1, 0, 0, 0, 1, 0, 0, 0, 2)],
     ]);
-    say(conversation, log("12345678"));
+    for (let allowed = 3; allowed > 0; allowed--) say(conversation, log("1234"));
     expect(() => say(conversation, log("9"))).toThrow("LOG frames hold more than the limit");
   });
 

@@ -19,7 +19,7 @@ const request = {
   again: false,
   bodyFile: false,
 };
-const ready = { type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const ready = { type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const expired = { type: "expired" } as const;
 const failed = { type: "failed", stage: "exec", errno: 2 } as const;
 const log = (text: string) => ({ type: "log", stream: "stdout", bytes: Buffer.from(text) }) as const;

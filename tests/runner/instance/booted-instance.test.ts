@@ -38,7 +38,7 @@ describe("BootedInstance boots", () => {
     expect([app.instance.state, app.instance.free]).toEqual(["starting", 0]);
     let boots = 0;
     const ready = app.instance.ready(1_000, new AbortController().signal, () => boots++);
-    await app.say({ type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" });
+    await app.say({ type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" });
     expect([app.instance.state, boots, app.told[0]]).toEqual(["booting", 1, 0x05]);
     await app.clock.advance(400);
     await app.say({ type: "booted", bootUs: 1, address: "::1", port: 8080, streams: 64 });
@@ -71,7 +71,7 @@ describe("BootedInstance boots", () => {
   ])("or not, if the function %s: a reason, and the last lines of its output", async (_, frame, reason, message) => {
     app = new FakeApp();
     const ready = app.instance.ready(1_000, new AbortController().signal).catch((error: unknown) => error);
-    await app.say({ type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" });
+    await app.say({ type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" });
     await app.log("a\nb\nc\nd\ne\n\nno DATABASE_URL\n");
     await app.say(frame);
     expect(await ready).toMatchObject({
@@ -85,7 +85,7 @@ describe("BootedInstance boots", () => {
   test("with ready_path when it answers with a status below 400", async () => {
     app = new FakeApp({ ready_path: "/healthz" });
     const ready = app.instance.ready(1_000, new AbortController().signal);
-    await app.say({ type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" });
+    await app.say({ type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" });
     await app.say({ type: "booted", bootUs: 1, address: "127.0.0.1", port: 8080, streams: 64 });
     expect(app.stream(1).received).toStartWith("GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
     await app.send(2, "HTTP/1.1 503 Not yet\r\n\r\n", true);
@@ -100,7 +100,7 @@ describe("BootedInstance boots", () => {
   test("with ready_path until its deadline", async () => {
     app = new FakeApp({ ready_path: "/healthz", boot_timeout_ms: 900 });
     const ready = app.instance.ready(1_000, new AbortController().signal).catch((error: unknown) => error);
-    await app.say({ type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" });
+    await app.say({ type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" });
     await app.say({ type: "booted", bootUs: 1, address: "127.0.0.1", port: 8080, streams: 64 });
     await app.clock.advance(1_000);
     expect(await ready).toMatchObject({ reason: "boot_timeout", message: expect.stringContaining('"ready_path"') });

@@ -11,7 +11,7 @@ import { FakeClock, settled } from "../../support/fake-clock.ts";
 import { exitFrame } from "../../gate/support/gate-frames.ts";
 import { FakeChannel, said } from "./fake-channel.ts";
 
-const READY = { type: "ready", version: 9, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
+const READY = { type: "ready", version: 10, uid: 0, gid: 0, surroundings: "processes", why: "" } as const;
 const BOOTED = { type: "booted", bootUs: 5_000, address: "127.0.0.1", port: 8080, streams: 64 } as const;
 const FUNCTION: Function = {
   ...FUNCTION_DEFAULTS,
@@ -37,6 +37,10 @@ interface AppStream {
   closed: boolean;
   /** True if its connection may serve another stream. */
   kept: boolean;
+  /** True if it was closed though the app may still be at its call. */
+  abandoned: boolean;
+  /** The limits of its call, in milliseconds; 0 for none. */
+  readonly limits: { readonly withinMs: number; readonly mostMs: number };
 }
 
 /** A booted instance whose gate and app are played by the test. */
@@ -126,12 +130,16 @@ export class FakeApp {
     if (VARIABLES.has(type)) return;
     if (type < 0x06 || type > 0x09) return void this.told.push(type);
     const number = payload.readUInt32BE(0);
-    if (type === 0x06) this.streams.set(number, { received: "", closed: false, kept: false });
+    if (type === 0x06) {
+      const limits = { withinMs: payload.readUInt32BE(4), mostMs: payload.readUInt32BE(8) };
+      this.streams.set(number, { received: "", closed: false, kept: false, abandoned: false, limits });
+    }
     const stream = this.streams.get(number);
     if (stream === undefined) throw new Error(`A frame came for stream ${number}`);
     if (type === 0x07) stream.received += payload.toString("latin1", 4);
     if (type !== 0x09) return;
     stream.closed = true;
     stream.kept = payload[4] === 4;
+    stream.abandoned = payload[4] === 5;
   }
 }

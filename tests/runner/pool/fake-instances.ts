@@ -2,7 +2,7 @@ import { Capacity } from "../../../lib/runner/pool/capacity.ts";
 import { FUNCTION_DEFAULTS, type Function, type PoolState } from "../../../lib/domain/functions/functions.ts";
 import type { AppError } from "../../../lib/domain/errors.ts";
 import { createLogger } from "../../../lib/log.ts";
-import type { OnBoot } from "../../../lib/runner/instance/booted-instance.ts";
+import type { OnBoot } from "../../../lib/runner/instance/boot-plan.ts";
 import type { InstanceState, PoolInstance } from "../../../lib/runner/instance/pool-instance.ts";
 import type { Pool } from "../../../lib/runner/pool/pool.ts";
 import { type Acquired, Pools } from "../../../lib/runner/pool/pools.ts";

@@ -1,144 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { AppError } from "../../../lib/domain/errors.ts";
-import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import { RETRY_DEFAULT } from "../../../lib/domain/functions/retry.ts";
-import { InvocationEvents } from "../../../lib/services/calls/events.ts";
-import type { AttemptResult, AttemptMaker, Task } from "../../../lib/services/work/attempts.ts";
-import { EndJudge } from "../../../lib/services/work/ends.ts";
-import { Worker } from "../../../lib/services/work/worker.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
-import { FakeClock, settled } from "../../support/fake-clock.ts";
-import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
-import { NO_TRACING } from "../support/no-tracing.ts";
-
-/** Attempts that end as the test chooses. */
-class FakeAttempts implements AttemptMaker {
-  available = true;
-  /** Does not hear that an attempt is to end. */
-  deaf = false;
-  room = 10;
-  readonly tasks: Task[] = [];
-  readonly #ends = new Map<string, PromiseWithResolvers<AttemptResult>>();
-
-  get running(): string[] {
-    return [...this.#ends.keys()];
-  }
-
-  hasRoom(): boolean {
-    return this.#ends.size < this.room;
-  }
-
-  retryOf() {
-    return RETRY_DEFAULT;
-  }
-
-  run(task: Task): Promise<AttemptResult> {
-    const { id } = task.invocation;
-    // This must never happen: an invocation that runs twice at the same time.
-    if (this.#ends.has(id)) throw new Error(`${id} runs already`);
-    const end = Promise.withResolvers<AttemptResult>();
-    this.tasks.push(task);
-    this.#ends.set(id, end);
-    task.signal.addEventListener("abort", () => this.deaf || this.end(id, { status: "cancelled" }));
-    return end.promise.finally(() => this.#ends.delete(id));
-  }
-
-  end(
-    id: string,
-    ending: Partial<AttemptResult> & { status?: AttemptResult["finished"]["status"]; reason?: Invocation["reason"] },
-  ) {
-    const { status = "succeeded", reason = null, ...rest } = ending;
-    this.#ends.get(id)?.resolve({
-      finished: { status, fields: { reason, exit_code: status === "succeeded" ? 0 : 1 } },
-      response: Buffer.from("{}"),
-      response_meta: null,
-      logs: [],
-      wish: {},
-      lost: false,
-      gone: Promise.resolve(),
-      ...rest,
-    });
-  }
-
-  fail(id: string, error: AppError) {
-    this.#ends.get(id)?.reject(error);
-  }
-}
-
-function bench(store: SqliteStore = newStore()) {
-  const clock = new FakeClock();
-  const attempts = new FakeAttempts();
-  const ended: Invocation[] = [];
-  const committed: string[] = [];
-  const { ledger } = store;
-  const end = ledger.end.bind(ledger);
-  ledger.end = async (one) => {
-    if (one.left === null) ended.push(one.invocation);
-    return end(one);
-  };
-  const { log } = listeningLog();
-  const worker = new Worker({
-    ledger,
-    attempts,
-    ends: new EndJudge({ attempts, chains: { following: () => [] }, clock, log }),
-    events: new InvocationEvents(),
-    callbacks: {
-      wake: () => {
-        for (const { id } of ended)
-          committed.push(store.tables.work.get(id) === undefined && store.tables.deliveries.get(id) ? id : "too early");
-      },
-    },
-    tracing: NO_TRACING,
-    clock,
-    log,
-  });
-  const submit = (id: string, fields: { function_id?: string; priority?: number; due?: number } = {}) => {
-    const { function_id = "f1", priority = 0, due = clock.now() } = fields;
-    const state = due > clock.now() ? ("waiting" as const) : ("ready" as const);
-    const invocation = someInvocation(id, {
-      function_id,
-      status: "queued",
-      mode: "async",
-      attempts: 0,
-      priority,
-      created_at: timestamp(clock.now()),
-      run_at: timestamp(due),
-      callback_url: "https://example.com/",
-      finished_at: null,
-    });
-    store.tables.invocations.put(invocation);
-    store.tables.payloads.put({
-      invocation_id: id,
-      request: Buffer.from("{}"),
-      request_meta: null,
-      response: null,
-      response_meta: null,
-    });
-    store.tables.work.insert({
-      invocation_id: id,
-      function_id,
-      state,
-      priority,
-      due,
-      attempts: 0,
-      lost_attempts: 0,
-      lease_until: null,
-      waits_since: null,
-    });
-    worker.queued(invocation);
-  };
-  const immediately = async () => {
-    await new Promise((resolve) => setImmediate(resolve));
-    await settled();
-  };
-  const statusOf = (id: string) => store.tables.invocations.get(id)?.status;
-  return { store, clock, attempts, worker, submit, immediately, statusOf, ended, committed };
-}
+import { newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
+import { workerBench } from "../support/worker-bench.ts";
 
 const open: SqliteStore[] = [];
 function started(store?: SqliteStore) {
-  const made = bench(store);
+  const made = workerBench(store);
   if (store === undefined) open.push(made.store);
   made.worker.start();
   return made;
@@ -252,14 +121,14 @@ describe("Worker", () => {
 
   test("waits for work that is due later, and takes the highest priority first, then the earliest due", async () => {
     const { attempts, clock, submit, immediately } = started();
-    attempts.room = 0;
+    attempts.places = 0;
     submit("later", { due: clock.now() + 5_000, priority: 100 });
     submit("first");
     submit("urgent", { priority: 1 });
     await clock.advance(10);
     submit("second");
     const order: string[] = [];
-    attempts.room = 1;
+    attempts.places = 1;
     for (let i = 0; i < 3; i++) {
       await clock.advance(1_000);
       await immediately();
@@ -384,9 +253,21 @@ describe("Worker", () => {
     expect(attempts.tasks[0]?.onHandover(60_000)).rejects.toThrow("The lease of the attempt was renewed too late");
   });
 
+  test("an attempt is counted when its end is written, and not if that came too late", async () => {
+    const { store, attempts, submit, immediately } = started();
+    const end = store.ledger.end.bind(store.ledger);
+    submit("late");
+    submit("in-time");
+    await immediately();
+    store.ledger.end = async (one) => one.invocation_id !== "late" && end(one);
+    for (const id of ["late", "in-time"]) attempts.end(id, {});
+    await immediately();
+    expect(attempts.counted).toEqual(["in-time"]);
+  });
+
   test("no function keeps another from its turn", async () => {
     const { attempts, clock, submit, immediately } = started();
-    attempts.room = 1;
+    attempts.places = 1;
     for (let i = 0; i < 50; i++) submit(`noisy-${i}`, { function_id: "noisy", priority: 9 });
     submit("quiet", { function_id: "quiet" });
     for (let i = 0; i < 3 && !attempts.running.includes("quiet"); i++) {

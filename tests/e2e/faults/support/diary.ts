@@ -16,6 +16,9 @@ interface Page {
   run?: DiaryRun;
 }
 
+/** The line that asks a run to end now; not all functions listen for it. */
+export const END = "end";
+
 /**
  * Records the reports of functions: begin, still running, end (`diary` of the chaos image). It is outside of the containers
  * and the server, so it knows what really ran, whatever died.
@@ -23,6 +26,7 @@ interface Page {
 export class Diary implements Disposable {
   readonly runs: DiaryRun[] = [];
   readonly #counts = new Map<string, number>();
+  readonly #writers = new Map<string, Socket<Page>>();
   readonly #listener: Bun.TCPSocketListener<Page>;
 
   constructor() {
@@ -48,6 +52,11 @@ export class Diary implements Disposable {
     );
   }
 
+  /** Asks the last run of an invocation to end. */
+  askToEnd(invocation_id: string): void {
+    this.#writers.get(invocation_id)?.write(`${END}\n`);
+  }
+
   [Symbol.dispose](): void {
     this.#listener.stop(true);
   }
@@ -64,6 +73,7 @@ export class Diary implements Disposable {
       const run: DiaryRun = { invocation_id, tag: Number(tag), began: Number(now), last: Number(now), ended: false };
       this.runs.push(run);
       socket.data.run = run;
+      this.#writers.set(invocation_id, socket);
       const number = (this.#counts.get(invocation_id) ?? 0) + 1;
       this.#counts.set(invocation_id, number);
       socket.write(`${number}\n`);

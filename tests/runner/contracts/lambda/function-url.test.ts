@@ -34,6 +34,7 @@ function streamed() {
     write: () => true,
     end: () => undefined,
     close: () => undefined,
+    abandon: () => undefined,
     whenOver: () => undefined,
     consumed: (bytes: number) => void (used.bytes += bytes),
     sent: 0,

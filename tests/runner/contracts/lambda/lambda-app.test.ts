@@ -51,6 +51,8 @@ class FakeConnection implements InstanceStream {
 
   close(): void {}
 
+  abandon(): void {}
+
   whenOver(): void {}
 }
 
