@@ -9,7 +9,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
 import { DatabaseLink } from "../../support/postgres/database-link.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
-import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, someFunction } from "../sqlite/support/stores.ts";
 
 /** Two servers of one database. Time passes only if a test lets it. */
@@ -29,7 +29,7 @@ function open(url: string, server_id: string, reclaim_pause_ms = 0): Promise<Pos
 }
 
 async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
-  const { claimed: found } = await ledger.claim(functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
+  const found = await claimNext(ledger, functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
   if (found === null) throw new Error("nothing was ready");
   return found;
 }
@@ -197,7 +197,7 @@ test("hold: a server that was frozen with its machine holds nothing before it kn
   const { store } = shared;
   await store.ledger.submit(newWork("x"));
   const begun = { now: shared.clock.now(), until: shared.clock.now() + LEASE_MS };
-  const { claimed: taken } = await store.ledger.claim("f1", begun);
+  const taken = await claimNext(store.ledger, "f1", begun);
   if (taken === null) throw new Error("nothing was ready");
   const hold = () => store.ledger.hold(attemptOf(taken), shared.clock.now() + 1_000);
   expect(await hold()).toBe(true);
