@@ -93,16 +93,17 @@ export class SharedPlaces implements Disposable {
     return promise.finally(stop);
   }
 
-  /** Takes a place for an asynchronous call, unless none is left besides those that are kept for synchronous ones. */
-  async reserve(fn: PlacedFunction): Promise<SharedPlace | undefined> {
+  /** Takes places for asynchronous calls, at most so many, and none of those that are kept for synchronous ones. */
+  async reserve(fn: PlacedFunction, most: number): Promise<SharedPlace[]> {
     const line = this.#lineOf(fn);
-    if (line.waiting.size === 0 && line.used >= line.have) {
-      line.reserving++;
+    if (line.waiting.size === 0 && line.have - line.used < most) {
+      line.reserving += most;
       await line.asking;
       await this.#ask(line);
-      line.reserving--;
+      line.reserving -= most;
     }
-    return line.waiting.size > 0 || this.#isAway || line.used >= line.have ? undefined : this.#use(line);
+    const free = line.waiting.size > 0 || this.#isAway ? 0 : line.have - line.used;
+    return Array.from({ length: Math.max(0, Math.min(most, free)) }, () => this.#use(line));
   }
 
   /** Passes on that other servers have given back places of these functions. */
