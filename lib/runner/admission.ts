@@ -111,20 +111,18 @@ export class Admission {
   }
 
   /**
-   * Returns whether an asynchronous call could run now. A quarter of all places, and of its function's own, is kept for
+   * Returns how many asynchronous calls of a function could run now. A quarter of all places, and of its function's own, is kept for
    * synchronous calls, as long as there is more than one place. `coming` counts asynchronous calls that are about to
    * enter.
    */
-  hasRoomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): boolean {
+  roomBehind({ id, max_concurrency }: Pick<Function, "id" | "max_concurrency">, coming: Coming): number {
+    if (this.#waiting > 0) return 0;
     const line = this.#lines.get(id);
     const max = max_concurrency === 0 ? Infinity : max_concurrency;
     const own = (line?.running ?? 0) + coming.own;
-    const shared = line !== undefined && own < line.places * line.sharing;
-    return (
-      this.#waiting === 0 &&
-      (shared || this.#running + coming.all < withRoomLeft(this.#limits.max_running)) &&
-      own < withRoomLeft(max)
-    );
+    const shared = line === undefined ? 0 : line.places * line.sharing - own;
+    const free = withRoomLeft(this.#limits.max_running) - this.#running - coming.all;
+    return Math.max(0, Math.min(withRoomLeft(max) - own, Math.max(free, shared)));
   }
 
   #checkQueues(line: Line): void {

@@ -224,12 +224,12 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Reserves a place of those that servers share for an asynchronous call; `none` if there is none now, undefined if the function has
-   * no limit that servers share.
+   * Reserves at most so many places of those that servers share for asynchronous calls; undefined if the function has no limit that
+   * servers share.
    */
-  async reserve(fn: Function): Promise<SharedPlace | "none" | undefined> {
+  async reserve(fn: Function, most: number): Promise<SharedPlace[] | undefined> {
     if (this.#places === null || fn.max_concurrency === 0) return undefined;
-    return (await this.#places.reserve(fn)) ?? "none";
+    return this.#places.reserve(fn, most);
   }
 
   /** Passes on news of other servers about the places of functions. */
@@ -238,9 +238,9 @@ export class Runner implements AsyncDisposable {
     this.#places?.wanted(wanted);
   }
 
-  /** Returns whether an asynchronous call could run now, with room left for synchronous calls. */
-  hasRoomBehind(fn: Function, coming: Coming): boolean {
-    return this.#platform.health.problem === undefined && this.#admission.hasRoomBehind(fn, coming);
+  /** Returns how many asynchronous calls could run now, with room left for synchronous calls. */
+  roomBehind(fn: Function, coming: Coming): number {
+    return this.#platform.health.problem === undefined ? this.#admission.roomBehind(fn, coming) : 0;
   }
 
   /** Prepares a registered or changed function for a warm next call. `named` are the versions that routes name. */
@@ -384,7 +384,7 @@ export class Runner implements AsyncDisposable {
       Object.entries(byIsolation(this.#pools.all)).map(([isolation, value]) => ({ labels: { isolation }, value })),
     );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
-      { value: this.#admission.waiting },
+      { value: this.#admission.waiting + (this.#places?.waiting ?? 0) },
     ]);
     metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
   }

@@ -75,6 +75,11 @@ export class SharedPlaces implements Disposable {
     });
   }
 
+  /** The number of calls that wait here. */
+  get waiting(): number {
+    return [...this.#lines.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
+  }
+
   /** Waits for a place. Throws `too_many_requests` if too many wait, and the signal's reason if it aborts. */
   async enter(fn: PlacedFunction, signal: AbortSignal): Promise<SharedPlace> {
     signal.throwIfAborted();
@@ -93,16 +98,17 @@ export class SharedPlaces implements Disposable {
     return promise.finally(stop);
   }
 
-  /** Takes a place for an asynchronous call, unless none is left besides those that are kept for synchronous ones. */
-  async reserve(fn: PlacedFunction): Promise<SharedPlace | undefined> {
+  /** Takes places for asynchronous calls, at most so many, and none of those that are kept for synchronous ones. */
+  async reserve(fn: PlacedFunction, most: number): Promise<SharedPlace[]> {
     const line = this.#lineOf(fn);
-    if (line.waiting.size === 0 && line.used >= line.have) {
-      line.reserving++;
+    if (line.waiting.size === 0 && line.have - line.used < most) {
+      line.reserving += most;
       await line.asking;
       await this.#ask(line);
-      line.reserving--;
+      line.reserving -= most;
     }
-    return line.waiting.size > 0 || this.#isAway || line.used >= line.have ? undefined : this.#use(line);
+    const free = line.waiting.size > 0 || this.#isAway ? 0 : line.have - line.used;
+    return Array.from({ length: Math.max(0, Math.min(most, free)) }, () => this.#use(line));
   }
 
   /** Passes on that other servers have given back places of these functions. */

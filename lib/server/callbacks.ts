@@ -25,5 +25,9 @@ export function createCallbacks({ config, log, clock, tracing, stack }: Tools, {
       log,
     }),
   );
-  return { services: { callbacks, callbackSecrets }, start: () => callbacks.start() } satisfies Capability;
+  return {
+    services: { callbacks, callbackSecrets },
+    start: () => callbacks.start(),
+    leave: () => callbacks.leave(),
+  } satisfies Capability;
 }

@@ -26,8 +26,6 @@ import { createWork } from "./work.ts";
 /** A server that was put together and not started. */
 export interface Composition extends Apps {
   readonly slowReaders: SlowReaders;
-  /** Makes the server not ready, for those who send it calls, other servers among them: it is about to stop. */
-  readonly leave: () => void;
   /** In the order in which they are prepared, started and drained. */
   readonly capabilities: readonly Capability[];
 }
@@ -100,7 +98,6 @@ export async function compose(shared: ServerTools, data: Data): Promise<Composit
     app: createApp(appServices),
     publicApp: config.publicPort === null ? undefined : createPublicApp(appServices),
     slowReaders,
-    leave: leaving(serverProcess.services.status, members),
     capabilities: [cluster, calls, platform, catalogue, builds, work, callbacks, access, serverProcess],
   };
 }
@@ -117,13 +114,6 @@ async function createSharing(
   if (store === null || left === null) return ALONE;
   const { createCluster } = await import("./cluster/cluster.ts");
   return createCluster(tools, { vault, store, history, left }, links);
-}
-
-function leaving(status: { leave(): void }, members: { takeNoCalls(): void } | undefined): () => void {
-  return () => {
-    status.leave();
-    members?.takeNoCalls();
-  };
 }
 
 /** Returns where spans go; null if they are not exported. */

@@ -39,5 +39,9 @@ export function createProcess(
   });
   watchProcess(metrics, clock, () => databaseBytes(config));
   const collector = stack.use(new IdleCollector({ log, clock }));
-  return { services: { status, system }, start: () => collector.start() } satisfies Capability;
+  return {
+    services: { status, system },
+    start: () => collector.start(),
+    leave: () => status.leave(),
+  } satisfies Capability;
 }

@@ -26,7 +26,10 @@ export interface Server extends AsyncDisposable {
   readonly new_key: string | undefined;
   /** Settles when the server is put together. If it rejects, the server answers nothing and has to be stopped. */
   readonly composed: Promise<unknown>;
-  /** Says on /readyz that it is not ready, and still takes calls for DRAIN_DELAY_MS, each the last of its connection; settles after that. */
+  /**
+   * Says on /readyz that it is not ready, takes no more queued work, and still takes calls for DRAIN_DELAY_MS, each the last of its
+   * connection; settles after that.
+   */
   leave(): Promise<void>;
   /** Closes the ports, waits at most so many milliseconds for running calls, then ends them and releases everything. */
   stop(graceMs: number): Promise<void>;
@@ -57,7 +60,7 @@ export async function start(
   const owned = made.move();
   const leave = async (): Promise<void> => {
     if (config.drainDelayMs === 0) return;
-    (await whole.now()).leave();
+    for (const each of (await whole.now()).capabilities) each.leave?.();
     ports.leave();
     await new Promise<void>((resolve) => void clock.after(config.drainDelayMs, resolve));
   };

@@ -48,7 +48,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
       events,
       callbacks,
       tracing,
-      ...(store.ledger.isShared && { reserve: (id: string) => attempts.reserve(id) }),
+      ...(store.ledger.isShared && { reserve: (id: string, most: number) => attempts.reserve(id, most) }),
       clock,
       log,
     }),
@@ -73,6 +73,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
     start: () => {
       for (const each of [worker, queue, schedules, remote]) each.start();
     },
+    leave: () => worker.leave(),
     drain: (graceMs: number) => worker.drain(graceMs),
   } satisfies Capability;
 }

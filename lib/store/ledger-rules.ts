@@ -1,11 +1,13 @@
 import type { Delivery } from "../domain/calls/callbacks.ts";
 import type { Invocation } from "../domain/calls/invocations.ts";
+import { beganAttempt } from "../domain/calls/attempts.ts";
+import { moved } from "../domain/calls/states.ts";
 import { idempotencyOwner } from "../domain/calls/submissions.ts";
 import { AppError } from "../domain/errors.ts";
 import { QUEUED } from "../domain/limits.ts";
 import { quoted } from "../domain/quoted.ts";
 import { timestamp } from "../domain/types.ts";
-import type { IdempotencyKey, NewInvocation } from "./ledger.ts";
+import type { Claimed, IdempotencyKey, NewInvocation } from "./ledger.ts";
 import type { Payload, Work } from "./records.ts";
 
 /** The states of work at which no server makes an attempt. */
@@ -90,6 +92,26 @@ export function newWork({ invocation, waits_since }: NewInvocation): Work {
     lease_until: null,
     waits_since: waits_since ?? null,
   };
+}
+
+/** Returns the record of the invocation of taken work as it was before. */
+export function beforeClaim({ work, invocation }: Claimed): Invocation {
+  return { ...moved(invocation, "lose"), attempts: work.attempts - 1, run_at: timestamp(work.due) };
+}
+
+/** Returns what begins when work is taken, whose attempts count this one already. */
+export function claimedWork(work: Work, before: Invocation, now: number): Claimed {
+  const { attempts } = work;
+  const invocation: Invocation = { ...moved(before, "claim"), attempts, run_at: null };
+  return { work, invocation, attempt: beganAttempt(attempts, timestamp(now)) };
+}
+
+/** Returns taken work in the order in which it is begun. */
+export function inOrder(claimed: readonly Claimed[]): Claimed[] {
+  return claimed.toSorted(
+    ({ work: one }, { work: other }) =>
+      other.priority - one.priority || one.due - other.due || (one.invocation_id < other.invocation_id ? -1 : 1),
+  );
 }
 
 /** The most replays of one transaction, and about the bytes that it copies: some 10 ms of the event loop. */

@@ -35,8 +35,16 @@ export interface Ledger {
    * returns those that were queued.
    */
   replayMany(replays: readonly NewInvocation[]): Promise<Invocation[]>;
-  /** Takes the next work of a function that is ready, if there is any: the highest priority first, then what was due first. */
-  claim(functionId: string, lease: { readonly now: number; readonly until: number }): Promise<Claim>;
+  /**
+   * Takes work that is ready, in turns; of each function the highest priority first, then what was due first. Work that another
+   * server is about to take is left out.
+   */
+  claim(turns: Turns, lease: { readonly now: number; readonly until: number }): Promise<Claim>;
+  /**
+   * Gives back work that was taken and whose attempt is not begun after all, as if it had never been taken. Work that has lost its
+   * lease meanwhile stays as it is.
+   */
+  giveBack(claimed: readonly Claimed[]): Promise<void>;
   /** Makes the lease of an attempt last until then at least. Returns whether the attempt still had it. */
   hold(attempt: AttemptId, until: number): Promise<boolean>;
   /** Renews all leases of this server; none of them ends earlier than it did. */
@@ -181,10 +189,20 @@ export interface Claimed extends Standing {
   readonly attempt: Attempt;
 }
 
+/** Turns to take a piece of work each. */
+export interface Turns {
+  /** The functions that may have turns, those that have waited longest first, each with the most that it may have. */
+  readonly functions: readonly { readonly function_id: string; readonly most: number }[];
+  /** The number of turns. */
+  readonly limit: number;
+  /** So many of them go to the work of the highest priority, and the others to the functions that have had the fewest of these turns. */
+  readonly urgent: number;
+}
+
+/** Work that was taken, the highest priority first, and the functions among those of the turns that have ready work left. */
 export interface Claim {
-  readonly claimed: Claimed | null;
-  /** The highest priority of the function's other ready work; null if there is none. */
-  readonly next_priority: number | null;
+  readonly claimed: readonly Claimed[];
+  readonly left: readonly ReadyWork[];
 }
 
 /** The result of an attempt: the end of its invocation, or another attempt to make. */

@@ -41,8 +41,8 @@ class InstantAttempts implements AttemptMaker {
     return !this.#running && this.took.length < this.#count;
   }
 
-  hasRoom(): boolean {
-    return !this.#running;
+  room(): number {
+    return this.#running ? 0 : 1;
   }
 
   retryOf() {

@@ -349,27 +349,31 @@ describe("Admission of a function whose calls share its only place and never sto
   });
 });
 
-describe("Admission.hasRoomBehind", () => {
+describe("Admission.roomBehind", () => {
   const nobody = { all: 0, own: 0 };
   const asks = (id: string, max_concurrency = 0) => ({ id, max_concurrency });
 
   test("leaves a quarter of all places, and of a function's own, if there is more than one", async () => {
     const door = new Door({ max_running: 8 });
-    await door.calls("a1 a2 a3 a4 a5");
-    expect(door.admission.hasRoomBehind(asks("b"), nobody)).toBe(true);
-    expect(door.admission.hasRoomBehind(asks("a", 7), nobody)).toBe(false);
+    await door.calls("a1 a2 a3 a4");
+    expect(door.admission.roomBehind(asks("b"), nobody)).toBe(2);
+    expect(door.admission.roomBehind(asks("b", 1), nobody)).toBe(1);
+    await door.call("a5");
+    expect(door.admission.roomBehind(asks("b"), nobody)).toBe(1);
+    expect(door.admission.roomBehind(asks("a", 7), nobody)).toBe(0);
     await door.call("a6");
-    expect(door.admission.hasRoomBehind(asks("b"), nobody)).toBe(false);
-    expect(new Door({ max_running: 1 }).admission.hasRoomBehind(asks("b", 1), nobody)).toBe(true);
+    expect(door.admission.roomBehind(asks("b"), nobody)).toBe(0);
+    expect(new Door({ max_running: 1 }).admission.roomBehind(asks("b", 1), nobody)).toBe(1);
   });
 
-  test("counts calls that are on their way, and is false while a call waits", async () => {
+  test("counts calls that are on their way, and is none while a call waits", async () => {
     const { admission } = new Door({ max_running: 8 });
-    expect(admission.hasRoomBehind(asks("a"), { all: 5, own: 0 })).toBe(true);
-    expect(admission.hasRoomBehind(asks("a"), { all: 6, own: 0 })).toBe(false);
-    expect(admission.hasRoomBehind(asks("a", 4), { all: 3, own: 3 })).toBe(false);
+    expect(admission.roomBehind(asks("a"), { all: 4, own: 0 })).toBe(2);
+    expect(admission.roomBehind(asks("a"), { all: 6, own: 0 })).toBe(0);
+    expect(admission.roomBehind(asks("a", 4), { all: 2, own: 2 })).toBe(1);
+    expect(admission.roomBehind(asks("a", 4), { all: 3, own: 3 })).toBe(0);
     const full = new Door({ max_running: 8 });
     await full.calls("a1 a2", 1);
-    expect(full.admission.hasRoomBehind(asks("b"), nobody)).toBe(false);
+    expect(full.admission.roomBehind(asks("b"), nobody)).toBe(0);
   });
 });

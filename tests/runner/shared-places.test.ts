@@ -92,11 +92,21 @@ test("a server whose own calls wait leaves a place to another one that waits", a
 
 test("reserve: leaves a quarter of the places, and one that is not used is given back", async () => {
   const wide = { ...fn, max_concurrency: 4 };
-  const reserved = await Promise.all([a.reserve(wide), b.reserve(wide), a.reserve(wide), b.reserve(wide)]);
-  expect(reserved.filter((place) => place !== undefined)).toHaveLength(3);
-  for (const place of reserved) place?.();
+  const reserved = await Promise.all([a, b, a, b].map((server) => server.reserve(wide, 1)));
+  expect(reserved.flat()).toHaveLength(3);
+  for (const place of reserved.flat()) place();
   await shared.clock.advance(1_000);
   expect([...shared.had.values()]).toEqual([0, 0]);
+});
+
+test("reserve: several at once, as many as there are, and those that are given back are another server's", async () => {
+  const wide = { ...fn, max_concurrency: 4 };
+  const many = await a.reserve(wide, 20);
+  expect([many.length, (await b.reserve(wide, 2)).length]).toEqual([3, 0]);
+  for (const place of many.slice(1)) place();
+  await settle();
+  expect(await b.reserve(wide, 20)).toHaveLength(2);
+  expect([...shared.had.values()]).toEqual([1, 2]);
 });
 
 test("while nobody can be asked each server has its share, and none reserves", async () => {
@@ -104,7 +114,7 @@ test("while nobody can be asked each server has its share, and none reserves", a
   const calls = [call(a), call(a), call(b), call(b)];
   await settle();
   expect(calls.map(({ place }) => place !== undefined)).toEqual([true, false, true, false]);
-  expect(await a.reserve(fn)).toBeUndefined();
+  expect(await a.reserve(fn, 1)).toEqual([]);
   shared.isAway = false;
   for (const { place } of calls) place?.();
   await shared.clock.advance(1_000);
@@ -118,9 +128,10 @@ test("enter: refuses calls beyond the queue, and forgets those that give up", as
   await settle();
   const given = new AbortController();
   const waiting = small.enter(fn, given.signal).catch((error: unknown) => error);
+  expect(small.waiting).toBe(1);
   expect(await small.enter(fn, never).catch((error: unknown) => error)).toMatchObject({ reason: "too_many_requests" });
   given.abort("gave up");
-  expect(await waiting).toBe("gave up");
+  expect([await waiting, small.waiting]).toEqual(["gave up", 0]);
   for (const { place } of calls) place?.();
   await shared.clock.advance(1_000);
   expect(shared.had.get("c")).toBe(0);

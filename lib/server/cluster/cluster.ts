@@ -52,6 +52,7 @@ export function createCluster(
     // Before the first request: it counts against a share of its limits.
     prepare: () => members.begin(),
     start: () => lostServers.start(),
+    leave: () => members.takeNoCalls(),
     drain: () => members.leave(),
   } satisfies Capability;
 }

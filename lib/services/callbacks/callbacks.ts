@@ -74,6 +74,12 @@ export class CallbackService implements AsyncDisposable {
     this.wake();
   }
 
+  /** Begins to send nothing more, and goes on with what is under way: the server is about to stop. */
+  leave(): void {
+    this.#started = false;
+    this.#alarm.clear();
+  }
+
   /** Stops sending. The next server sends again what is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#started = false;

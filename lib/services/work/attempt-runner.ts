@@ -29,7 +29,7 @@ interface AttemptRunnerDeps {
   readonly store: Pick<Store, "functions" | "routes"> & { readonly history: Pick<History, "payload"> };
   readonly functions: Pick<FunctionService, "get" | "withImage">;
   readonly routes: Pick<RouteService, "functionFor">;
-  readonly runner: Pick<Runner, "run" | "problem" | "hasRoomBehind" | "reserve">;
+  readonly runner: Pick<Runner, "run" | "problem" | "roomBehind" | "reserve">;
   readonly secretsFor: (fn: Function) => SecretValues;
   readonly metrics: Metrics;
   readonly tracing: Pick<Tracing, "handedOver">;
@@ -54,19 +54,20 @@ export class AttemptRunner implements AttemptMaker {
     return this.#deps.runner.problem === undefined;
   }
 
-  hasRoom(functionId: string): boolean {
+  room(functionId: string): number {
     const fn = this.#deps.store.functions.get(functionId);
     // Work of a deleted function need not wait for a place: it ends when it is tried.
-    if (fn === undefined) return true;
+    if (fn === undefined) return Infinity;
     // One goes on whatever callers send, so the memory may have one more body than it should.
-    if (this.#underWay > 0 && this.#deps.memory.isFull) return false;
-    return this.#deps.runner.hasRoomBehind(fn, { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 });
+    const most = this.#deps.memory.isFull ? 1 - this.#underWay : Infinity;
+    const coming = { all: this.#comingInAll, own: this.#coming.get(functionId) ?? 0 };
+    return Math.max(0, Math.min(most, this.#deps.runner.roomBehind(fn, coming)));
   }
 
-  /** Reserves a place of those that servers share; `none` if there is none now, undefined if the function needs none. */
-  async reserve(functionId: string): Promise<(() => void) | "none" | undefined> {
+  /** Reserves at most so many places of those that servers share; undefined if the function needs none. */
+  async reserve(functionId: string, most: number): Promise<(() => void)[] | undefined> {
     const fn = this.#deps.store.functions.get(functionId);
-    return fn && this.#deps.runner.reserve(fn);
+    return fn && this.#deps.runner.reserve(fn, most);
   }
 
   retryOf({ function_id }: Invocation): Retry {

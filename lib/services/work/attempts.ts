@@ -34,8 +34,8 @@ export interface AttemptResult {
 
 /** Makes attempts. */
 export interface AttemptMaker {
-  /** Returns whether this function could be given a place now, with room left for callers who wait for an answer. */
-  hasRoom(functionId: string): boolean;
+  /** Returns how many places this function could be given now, with room left for callers who wait for an answer. */
+  room(functionId: string): number;
   /** True if there is an engine to make attempts with. */
   readonly available: boolean;
   /** Makes an attempt. Throws if the function was not handed the request. */

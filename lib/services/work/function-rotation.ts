@@ -1,41 +1,73 @@
+import type { Turns } from "../../store/ledger.ts";
+import type { ReadyWork } from "../../store/records.ts";
+
+/** What is known of the work of a function that is ready: its highest priority, and the most that it can be. */
+interface Known {
+  readonly priority: number;
+  readonly pieces: number;
+}
+
 /**
  * Gives turns to the functions that have something to do. Every other turn goes to the highest priority, and the ones in
  * between to the function that has waited longest: so priorities count, and no function can keep another one waiting
  * forever by giving all of its work a high one.
+ *
+ * Several turns are given at once (`next`), of which it is told later how many were taken (`settle`).
  */
 export class FunctionRotation {
-  /** In the order of their last turns; the value is the highest priority of their work. */
-  readonly #functions = new Map<string, number>();
+  /** In the order of their last turns. */
+  readonly #functions = new Map<string, Known>();
+  /** Those that were added since the last turns were given. */
+  readonly #added = new Map<string, Known>();
   #byPriority = true;
 
   get size(): number {
     return this.#functions.size;
   }
 
-  /** Adds a function that has something to do, of this priority. */
-  add(functionId: string, priority: number): void {
-    const known = this.#functions.get(functionId);
-    if (known === undefined || known < priority) this.#functions.set(functionId, priority);
-  }
-
-  /** Gives a function its turn, and removes it until it is added again. Returns the priority that it had. */
-  take(functionId: string): number {
-    const priority = this.#functions.get(functionId) ?? 0;
-    this.#functions.delete(functionId);
-    this.#byPriority = !this.#byPriority;
-    return priority;
-  }
-
-  /** Returns the next function, among those that `may` have a turn now. */
-  next(may: (functionId: string) => boolean): string | undefined {
-    let best: string | undefined;
-    let highest = -Infinity;
-    for (const [functionId, priority] of this.#functions) {
-      if (priority <= highest || !may(functionId)) continue;
-      if (!this.#byPriority) return functionId;
-      best = functionId;
-      highest = priority;
+  /** Adds a function that has something to do, of this priority: so many pieces of work, or an unknown number. */
+  add(functionId: string, priority: number, pieces = Infinity): void {
+    for (const known of [this.#functions, this.#added]) {
+      const before = known.get(functionId) ?? { priority, pieces: 0 };
+      known.set(functionId, { priority: Math.max(priority, before.priority), pieces: before.pieces + pieces });
     }
-    return best;
+  }
+
+  /** Returns the next turns, at most so many, among the functions that have room; undefined if none has. */
+  next(atOnce: number, room: (functionId: string) => number): Turns | undefined {
+    this.#added.clear();
+    const open = [...this.#functions].flatMap(([function_id, { priority, pieces }]) => {
+      const most = Math.min(atOnce, pieces, room(function_id));
+      return most > 0 ? [{ function_id, priority, most }] : [];
+    });
+    const limit = Math.max(0, ...open.map(({ most }) => most));
+    if (limit === 0) return undefined;
+    const urgent = this.#byPriority ? Math.ceil(limit / 2) : Math.floor(limit / 2);
+    // No other function can get one of these turns.
+    const highest = open.toSorted((one, other) => other.priority - one.priority).slice(0, urgent);
+    const chosen = new Set([...highest, ...open.slice(0, urgent === limit ? 0 : limit)]);
+    const functions = open.filter((one) => chosen.has(one)).map(({ function_id, most }) => ({ function_id, most }));
+    return { functions, limit, urgent };
+  }
+
+  /**
+   * Notes which functions have taken turns, one for each piece of work, and what is left of the work of all that were offered some.
+   * If nothing was taken of what is left, others are about to take it.
+   */
+  settle({ functions }: Turns, taken: readonly string[], left: readonly ReadyWork[]): void {
+    if (taken.length % 2 === 1) this.#byPriority = !this.#byPriority;
+    const served = new Set(taken);
+    const rest = new Map(left.map(({ function_id, priority }) => [function_id, priority]));
+    for (const { function_id } of functions) {
+      const added = this.#added.get(function_id);
+      const priority = taken.length === 0 ? undefined : rest.get(function_id);
+      const known =
+        priority === undefined
+          ? added
+          : { priority: Math.max(priority, added?.priority ?? priority), pieces: Infinity };
+      // Only one that had a turn loses its position.
+      if (known === undefined || served.has(function_id)) this.#functions.delete(function_id);
+      if (known !== undefined) this.#functions.set(function_id, known);
+    }
   }
 }

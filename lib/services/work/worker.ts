@@ -3,12 +3,13 @@ import type { Invocation } from "../../domain/calls/invocations.ts";
 import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
 import { ClockWatch } from "../../domain/time/set-back.ts";
-import type { Logger } from "../../log.ts";
+import type { LogFields, Logger } from "../../log.ts";
 import type { End, Ledger } from "../../store/ledger.ts";
 import type { CallbackService } from "../callbacks/callbacks.ts";
 import type { InvocationEvents } from "../calls/events.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { AttemptMaker, Running } from "./attempts.ts";
+import { Claimer, type Reserve, type Taken } from "./claimer.ts";
 import { ContainerExits } from "./container-exits.ts";
 import { cancelAttempt, endUnwanted } from "./end-unwanted.ts";
 import type { EndJudge } from "./ends.ts";
@@ -26,8 +27,6 @@ const HANDOVER_MS = 5_000;
 const TICK_MS = 1_000;
 /** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
 const LAST_ENDS_MS = 2_000;
-/** The most attempts that are begun in one go, in some 2 ms; then other tasks have a turn. */
-const CLAIMS = 20;
 
 interface WorkerDeps {
   readonly ledger: Ledger;
@@ -36,8 +35,8 @@ interface WorkerDeps {
   readonly events: InvocationEvents;
   readonly callbacks: Pick<CallbackService, "wake">;
   readonly tracing: Pick<Tracing, "ended">;
-  /** Reserves a place of those that servers share, before work is claimed; see `AttemptRunner`. Left out if there is one server. */
-  readonly reserve?: (functionId: string) => Promise<(() => void) | "none" | undefined>;
+  /** Reserves places of those that servers share, before work is claimed; see `AttemptRunner`. Left out if there is one server. */
+  readonly reserve?: Reserve;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -54,6 +53,7 @@ interface WorkerDeps {
 export class Worker implements AsyncDisposable {
   readonly #deps: WorkerDeps;
   readonly #rotation = new FunctionRotation();
+  readonly #claimer: Claimer;
   readonly #running = new Map<string, Running>();
   /** The attempts with the writing of their ends, and the looks for work. */
   readonly #tasks = new TaskGroup();
@@ -63,6 +63,7 @@ export class Worker implements AsyncDisposable {
   #earlier: "unmarked" | "lost" | "freed" = "unmarked";
   #isSwept = false;
   #stopped = true;
+  #isLeaving = false;
   #pumping = false;
   /** True if there is a reason to look for work again after the look under way. */
   #lookAgain = false;
@@ -74,6 +75,7 @@ export class Worker implements AsyncDisposable {
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
+    this.#claimer = new Claimer({ ...deps, rotation: this.#rotation, lease_ms: LEASE_MS });
     this.#exits = new ContainerExits(deps.clock);
     this.#nextTick = new Alarm(deps.clock, () => this.#tick());
   }
@@ -94,7 +96,7 @@ export class Worker implements AsyncDisposable {
     const { function_id, priority, run_at, created_at } = invocation;
     // Not by the clock, which may have been set back since: as the ledger decides whether it is ready.
     const isReady = run_at !== null && run_at <= created_at;
-    if (isReady) this.#rotation.add(function_id, priority);
+    if (isReady) this.#rotation.add(function_id, priority, 1);
     this.wake();
     this.#deps.events.changed(invocation);
   }
@@ -139,6 +141,11 @@ export class Worker implements AsyncDisposable {
   placeFreed(functionId: string): void {
     this.#rotation.add(functionId, 0);
     this.wake();
+  }
+
+  /** Takes no more work, and goes on with the attempts that are being made: the server is about to stop. */
+  leave(): void {
+    this.#isLeaving = true;
   }
 
   /** Takes no more work, and waits for the attempts that are being made; after the grace it ends them. */
@@ -236,7 +243,7 @@ export class Worker implements AsyncDisposable {
 
   async #wakeDue(now: number): Promise<void> {
     const woken = await this.#deps.ledger.wake(now);
-    for (const { function_id, priority } of woken) this.#rotation.add(function_id, priority);
+    for (const { function_id, priority } of woken) this.#rotation.add(function_id, priority, 1);
   }
 
   /** Frees the work that was lost with an earlier server and whose lease has ended by then. */
@@ -260,43 +267,44 @@ export class Worker implements AsyncDisposable {
     if (mayHaveMore || this.#lookAgain) this.wake();
   }
 
-  /** Begins attempts. Returns whether there may be more to begin. */
+  /** Takes work and begins attempts. Returns whether there may be more to begin. */
   async #claimSome(): Promise<boolean> {
-    for (let claims = 0; claims < CLAIMS; claims++) {
-      // If there is nothing to do, or no engine or room to do it with, the worker is woken when that changes.
-      if (this.#stopped || this.#rotation.size === 0 || !this.#deps.attempts.available) return false;
-      const functionId = this.#rotation.next((id) => this.#deps.attempts.hasRoom(id));
-      if (functionId === undefined) return false;
-      try {
-        await this.#claim(functionId);
-      } catch (error) {
-        // A full disk: nothing was begun.
-        this.#deps.log.error("no attempt begun, will try again", { problem: messageOf(error) });
-        return false;
-      }
+    // If there is nothing to do, or no engine or room to do it with, the worker is woken when that changes.
+    if (this.#rotation.size === 0 || !this.#mayBegin) return false;
+    try {
+      const taken = await this.#claimer.take();
+      if (taken === undefined) return false;
+      const back = taken.filter((one) => !this.#begin(one));
+      if (back.length > 0) void this.#tasks.add(this.#giveBack(back));
+      return true;
+    } catch (error) {
+      // A full disk: nothing was begun.
+      this.#deps.log.error("no attempt begun, will try again", { problem: messageOf(error) });
+      return false;
     }
-    return true;
   }
 
-  async #claim(functionId: string): Promise<void> {
-    const now = this.#deps.clock.now();
-    // First, so that what is queued from now on is not forgotten.
-    const priority = this.#rotation.take(functionId);
-    const place = await this.#deps.reserve?.(functionId);
-    // Another server has them all: the next tick looks again, or news of a free one.
-    if (place === "none") return;
-    const claim = this.#deps.ledger.claim(functionId, { now, until: now + LEASE_MS });
-    const { claimed, next_priority } = await claim.catch((error: unknown) => {
-      place?.();
-      this.#rotation.add(functionId, priority);
-      throw error;
-    });
-    if (next_priority !== null) this.#rotation.add(functionId, next_priority);
-    if (claimed === null) return place?.();
-    const running: Running = { ...claimed, abort: new AbortController(), cancelled: false, place };
+  get #mayBegin(): boolean {
+    return !this.#stopped && !this.#isLeaving && this.#deps.attempts.available;
+  }
+
+  /** Begins an attempt, unless there is no room for it any more. Returns whether it has begun. */
+  #begin(taken: Taken): boolean {
+    if (!this.#mayBegin || this.#deps.attempts.room(taken.work.function_id) < 1) return false;
+    const running: Running = { ...taken, abort: new AbortController(), cancelled: false };
     this.#running.set(running.invocation.id, running);
     this.#changed(running.invocation);
     void this.#tasks.add(this.#attempt(running));
+    return true;
+  }
+
+  /** Gives back work whose attempts could not be begun, until that is written. */
+  async #giveBack(taken: readonly Taken[]): Promise<void> {
+    for (const { place } of taken) place?.();
+    await this.#untilWritten("work that is given back", { count: taken.length }, () =>
+      this.#deps.ledger.giveBack(taken),
+    );
+    for (const { work } of taken) this.#rotation.add(work.function_id, work.priority, 1);
   }
 
   async #attempt(running: Running): Promise<void> {
@@ -344,24 +352,29 @@ export class Worker implements AsyncDisposable {
     return by;
   }
 
-  /**
-   * Writes an end until it is written: the disk may be full for a while, and the lease is renewed meanwhile. Returns whether the attempt
-   * still had its lease.
-   */
-  async #write(running: Running, decide: () => End): Promise<boolean> {
-    const { ledger, clock, log } = this.#deps;
-    const request_id = running.invocation.id;
+  /** Writes an end until it is written. Returns whether the attempt still had its lease. */
+  async #write({ invocation: { id: request_id } }: Running, decide: () => End): Promise<boolean> {
+    const { ledger, log } = this.#deps;
+    const written = await this.#untilWritten("an end", { request_id }, async () => {
+      const end = decide();
+      const isHeld = await ledger.end(end);
+      if (isHeld) this.#tell(end);
+      else log.warn("an attempt ended after its lease, its result is dropped", { request_id, attempt: end.attempt });
+      return isHeld;
+    });
+    return written === true;
+  }
+
+  /** Tries to write until it is done: the disk may be full for a while, and leases are renewed meanwhile. */
+  async #untilWritten<T>(what: string, fields: LogFields, write: () => Promise<T>): Promise<T | undefined> {
+    const { clock, log } = this.#deps;
     for (;;) {
       try {
-        const end = decide();
-        const written = await ledger.end(end);
-        if (written) this.#tell(end);
-        else log.warn("an attempt ended after its lease, its result is dropped", { request_id, attempt: end.attempt });
-        return written;
+        return await write();
       } catch (error) {
-        log.error("an end is not written, will try again", { request_id, error });
+        log.error(`${what} is not written, will try again`, { ...fields, error });
         // A server that stops leaves it to the next one, which finds the lease and makes another attempt.
-        if (this.#stopped) return false;
+        if (this.#stopped) return undefined;
         await new Promise<void>((resolve) => clock.after(TICK_MS, resolve));
       }
     }

@@ -31,7 +31,8 @@ export function isRival(error: unknown): boolean {
 
 /** Returns whether nothing was done as the database of that connection can only be read: another one may have taken its place. */
 export function isReadOnly(error: unknown): boolean {
-  return sqlStateOf(error) === "25006";
+  // 55000: a standby knows no position in the log.
+  return ["25006", "55000"].includes(sqlStateOf(error));
 }
 
 /**

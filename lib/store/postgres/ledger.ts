@@ -1,16 +1,24 @@
 import type { Clock } from "../../clock.ts";
-import { beganAttempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { moved } from "../../domain/calls/states.ts";
 import { LONGEST_LEASE_MS } from "../../domain/limits.ts";
 import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
-import { dueAgain, replaySlices, type SizedReplay, sizeOf, UNATTENDED } from "../ledger-rules.ts";
+import {
+  beforeClaim,
+  claimedWork,
+  dueAgain,
+  inOrder,
+  replaySlices,
+  type SizedReplay,
+  sizeOf,
+  UNATTENDED,
+} from "../ledger-rules.ts";
 import type {
   AttemptId,
   AttemptsToEnd,
   Claim,
+  Claimed,
   End,
   IdempotencyKey,
   Ledger,
@@ -20,6 +28,7 @@ import type {
   Standing,
   StoredAnswer,
   Submitted,
+  Turns,
   WaitingReceiver,
 } from "../ledger.ts";
 import type { ReadyWork, Work } from "../records.ts";
@@ -31,6 +40,7 @@ import { Submissions, type SubmissionTables } from "./submissions.ts";
 import { attempts } from "./tables/attempts.ts";
 import type { DeliveryTable } from "./tables/deliveries.ts";
 import { idempotencyKeys } from "./tables/idempotency-keys.ts";
+import { invocationOf } from "./tables/invocations.ts";
 import { attemptKey } from "./tables/work.ts";
 
 /** The parts of the database that the ledger writes. */
@@ -60,6 +70,8 @@ export class PostgresLedger implements Ledger {
   readonly #idempotency: IdempotencyRecords;
   /** The attempts that were begun here, and whose ends are not written: the id of each invocation, and the number. */
   readonly #attempted = new Set<string>();
+  /** Those of them whose ends may be written, as a commit was not answered. */
+  readonly #unanswered = new Set<string>();
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
@@ -122,25 +134,41 @@ export class PostgresLedger implements Ledger {
     return queued;
   }
 
-  async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
+  async claim(turns: Turns, { now, until }: { now: number; until: number }): Promise<Claim> {
     const { work: queue, invocations, isPresent } = this.#parts;
-    if (!isPresent()) return { claimed: null, next_priority: null };
+    if (!isPresent()) return { claimed: [], left: [] };
     const claim = await this.#client.transaction(async (transaction): Promise<Claim> => {
-      const taken = await queue.take(transaction, functionId, until);
-      if (taken === undefined) return { claimed: null, next_priority: null };
-      const { next_priority, record, undelivered, finished_at, ...work } = taken;
-      const before = { ...(JSON.parse(record) as Invocation), undelivered, finished_at };
-      const attempt = beganAttempt(work.attempts, timestamp(now));
-      const invocation: Invocation = { ...moved(before, "claim"), attempts: work.attempts, run_at: null };
-      await Promise.all([
-        invocations.put(transaction, invocation),
-        attempts.save(transaction, work.invocation_id, attempt),
-      ]);
-      return { claimed: { work, invocation, attempt }, next_priority };
+      const { taken, left } = await queue.take(transaction, turns, until);
+      const claimed = taken.map(({ record, undelivered, finished_at, ...work }) =>
+        claimedWork(work, invocationOf({ record, undelivered, finished_at }), now),
+      );
+      if (claimed.length > 0)
+        await Promise.all([
+          invocations.save(transaction, claimed),
+          attempts.begin(
+            transaction,
+            claimed.map(({ work: { invocation_id }, attempt }) => ({ invocation_id, attempt })),
+          ),
+        ]);
+      return { claimed: inOrder(claimed), left };
     });
-    if (claim.claimed !== null)
-      this.#attempted.add(attemptKey(claim.claimed.work.invocation_id, claim.claimed.work.attempts));
+    for (const { work } of claim.claimed) this.#attempted.add(attemptKey(work.invocation_id, work.attempts));
     return claim;
+  }
+
+  async giveBack(claimed: readonly Claimed[]): Promise<void> {
+    const { work: queue, invocations } = this.#parts;
+    const given = claimed.map(({ work }) => ({ invocation_id: work.invocation_id, attempt: work.attempts }));
+    await this.#client.transaction(async (transaction) => {
+      const back = await queue.giveBack(transaction, given);
+      const keys = new Set(back.map(({ invocation_id, attempt }) => attemptKey(invocation_id, attempt)));
+      const records = claimed
+        .filter(({ work }) => keys.has(attemptKey(work.invocation_id, work.attempts)))
+        .map((one) => ({ invocation: beforeClaim(one) }));
+      if (back.length > 0)
+        await Promise.all([attempts.forget(transaction, back), invocations.save(transaction, records)]);
+    });
+    for (const { invocation_id, attempt } of given) this.#attempted.delete(attemptKey(invocation_id, attempt));
   }
 
   /** A lease that another clock than the database's has measured may end too soon: then there is none either. */
@@ -154,9 +182,17 @@ export class PostgresLedger implements Ledger {
   }
 
   async end(end: End): Promise<boolean> {
-    const written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
-    this.#attempted.delete(attemptKey(end.invocation_id, end.attempt));
-    return written;
+    const key = attemptKey(end.invocation_id, end.attempt);
+    try {
+      let written = await this.#client.transaction((transaction) => this.#write(transaction, end, ["leased"]));
+      if (!written && this.#unanswered.has(key)) written = await this.#hasEnded(end);
+      this.#unanswered.delete(key);
+      this.#attempted.delete(key);
+      return written;
+    } catch (error) {
+      this.#unanswered.add(key);
+      throw error;
+    }
   }
 
   loseMine(): Promise<number> {
@@ -293,6 +329,12 @@ export class PostgresLedger implements Ledger {
       attempts.get(this.#client, invocation_id, work.attempts),
     ]);
     return invocation && { work, invocation, attempt: attempt ?? null };
+  }
+
+  /** Returns whether an attempt has an end that its server has written: for others it is lost. */
+  async #hasEnded({ invocation_id, attempt }: AttemptId): Promise<boolean> {
+    const found = await attempts.get(this.#client, invocation_id, attempt);
+    return found !== undefined && found.status !== "running" && found.status !== "lost";
   }
 
   /** Part of a transaction: writes an end if the work is in one of these states, and at that attempt. */

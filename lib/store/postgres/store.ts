@@ -169,7 +169,7 @@ export class PostgresStore implements Store {
 
   /** Reads the configuration, and follows its changes from then on. */
   async begin(): Promise<void> {
-    await this.#configuration.refresh();
+    await this.#configuration.begin();
     this.#contact.heard(true);
     const standing = await standingOf(this.#client);
     if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });

@@ -1,8 +1,6 @@
 import type { Clock } from "../../clock.ts";
-import { beganAttempt } from "../../domain/calls/attempts.ts";
 import type { Delivery } from "../../domain/calls/callbacks.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import { moved } from "../../domain/calls/states.ts";
 import { LONGEST_LEASE_MS, QUEUED } from "../../domain/limits.ts";
 import { furthest } from "../../domain/time/set-back.ts";
 import { timestamp } from "../../domain/types.ts";
@@ -20,9 +18,21 @@ import type {
   Standing,
   StoredAnswer,
   Submitted,
+  Turns,
   WaitingReceiver,
 } from "../ledger.ts";
-import { dueAgain, newWork, queueFull, replaySlices, sizeOf, UNATTENDED, withoutRoom } from "../ledger-rules.ts";
+import {
+  beforeClaim,
+  claimedWork,
+  dueAgain,
+  inOrder,
+  newWork,
+  queueFull,
+  replaySlices,
+  sizeOf,
+  UNATTENDED,
+  withoutRoom,
+} from "../ledger-rules.ts";
 import type { ReadyWork, Work } from "../records.ts";
 import type { Database } from "./database/database.ts";
 import { IdempotencyRecords } from "./idempotency.ts";
@@ -100,21 +110,36 @@ export class SqliteLedger implements Ledger {
     return queued;
   }
 
-  async claim(functionId: string, { now, until }: { now: number; until: number }): Promise<Claim> {
-    const { work: queue, invocations, attempts } = this.#tables;
-    const claimed = await this.#fast((): Claimed | null => {
-      const work = queue.next(functionId);
-      const record = work && invocations.get(work.invocation_id);
-      if (work === undefined || record === undefined) return null;
-      queue.lease(work.invocation_id, until);
-      const number = work.attempts + 1;
-      const attempt = beganAttempt(number, timestamp(now));
-      const invocation: Invocation = { ...moved(record, "claim"), attempts: number, run_at: null };
-      invocations.put(invocation);
-      attempts.save(work.invocation_id, attempt);
-      return { work: { ...work, state: "leased", attempts: number, lease_until: until }, invocation, attempt };
+  async claim({ functions, limit, urgent }: Turns, lease: { now: number; until: number }): Promise<Claim> {
+    const { work: queue } = this.#tables;
+    return this.#fast(() => {
+      const lines = functions.map(({ function_id, most }) => ({ most, taken: 0, next: queue.next(function_id) }));
+      const claimed: Claimed[] = [];
+      for (let turn = 0; turn < limit; turn++) {
+        const line = nextLine(lines, turn < urgent);
+        if (line?.next === undefined) break;
+        claimed.push(this.#take(line.next, lease));
+        line.taken++;
+        line.next = queue.next(line.next.function_id);
+      }
+      const left = lines.flatMap(({ next }) => (next === undefined ? [] : [next]));
+      return {
+        claimed: inOrder(claimed),
+        left: left.map(({ function_id, priority }) => ({ function_id, priority })),
+      };
     });
-    return { claimed, next_priority: queue.next(functionId)?.priority ?? null };
+  }
+
+  async giveBack(claimed: readonly Claimed[]): Promise<void> {
+    const { work: queue, invocations, attempts } = this.#tables;
+    await this.#fast(() => {
+      for (const one of claimed) {
+        const { invocation_id, attempts: attempt } = one.work;
+        if (!queue.giveBack(invocation_id, attempt)) continue;
+        attempts.remove(invocation_id, attempt);
+        invocations.put(beforeClaim(one));
+      }
+    });
   }
 
   async hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
@@ -250,6 +275,20 @@ export class SqliteLedger implements Ledger {
     return this.#database.fast(work);
   }
 
+  /** Part of a transaction: takes work that is ready. */
+  #take(work: Work, { now, until }: { now: number; until: number }): Claimed {
+    const { work: queue, invocations, attempts } = this.#tables;
+    const { invocation_id } = work;
+    const before = invocations.get(invocation_id);
+    if (before === undefined) throw new Error(`There is no record of the queued invocation ${invocation_id}`);
+    queue.lease(invocation_id, until);
+    const leased: Work = { ...work, state: "leased", attempts: work.attempts + 1, lease_until: until };
+    const claimed = claimedWork(leased, before, now);
+    invocations.put(claimed.invocation);
+    attempts.save(invocation_id, claimed.attempt);
+    return claimed;
+  }
+
   #standing(work: Work): Standing | undefined {
     const invocation = this.#tables.invocations.get(work.invocation_id);
     const attempt = this.#tables.attempts.get(work.invocation_id, work.attempts) ?? null;
@@ -328,4 +367,22 @@ export class SqliteLedger implements Ledger {
       this.#counted = { at: now, queued: this.#tables.work.count() };
     return this.#counted.queued++ >= QUEUED;
   }
+}
+
+/** The work of a function that may be taken, and how much of it has been. */
+interface Line {
+  readonly most: number;
+  taken: number;
+  next: Work | undefined;
+}
+
+/** Returns the function that has the next turn: by its priority, or because it has had the fewest; the first one among equals. */
+function nextLine(lines: readonly Line[], byPriority: boolean): Line | undefined {
+  let best: Line | undefined;
+  for (const line of lines) {
+    if (line.next === undefined || line.taken === line.most) continue;
+    const more = byPriority && best?.next !== undefined ? line.next.priority - best.next.priority : 0;
+    if (best === undefined || more > 0 || (more === 0 && line.taken < best.taken)) best = line;
+  }
+  return best;
 }

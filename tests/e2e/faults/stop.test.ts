@@ -1,5 +1,9 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
+import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { EngineProxy } from "../../support/engine-proxy.ts";
 import { fixture } from "../../support/images.ts";
 import { containersLeft } from "../../support/server.ts";
@@ -127,4 +131,34 @@ describe("a server told to stop", () => {
     expect(await server.exited).toBe(0);
     await expectWithin(performance.now() - answered, 3_000);
   });
+
+  test("in its DRAIN_DELAY_MS is not ready and answers calls, but leaves what is queued to the next server", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "slipway-leaving-"));
+    const variables = { DATA_PATH: directory, DRAIN_DELAY_MS: "3600000" };
+    try {
+      let id: string;
+      {
+        await using server = await SpawnedServer.start(variables);
+        expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).ok)).toBe(true);
+        const fn = await server.createFunction(await fixture("chaos"));
+        server.kill("SIGTERM");
+        expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 503)).toBe(true);
+        const path = `${server.url}/v1/functions/${fn.id}/invoke?async=true`;
+        const submitted = await fetch(path, { method: "POST", body: '{"do": "echo"}' });
+        expect(submitted.status).toBe(202);
+        ({ id } = ((await submitted.json()) as { data: Invocation }).data); // an envelope
+        expect((await server.invoke(fn, { do: "echo" })).status).toBe(200);
+        expect(await statusOf(server, id)).toBe("queued");
+      }
+      await using next = await SpawnedServer.start(variables);
+      expect(await eventually(async () => (await statusOf(next, id)) === "succeeded")).toBe(true);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
 });
+
+async function statusOf({ url }: SpawnedServer, id: string): Promise<string> {
+  const response = await fetch(`${url}/v1/invocations/${id}`);
+  return ((await response.json()) as { data: Invocation }).data.status; // an envelope
+}

@@ -270,7 +270,7 @@ export class WorkWorld implements AsyncDisposable {
       get available() {
         return isAvailable();
       },
-      hasRoom: () => pending.size < PLACES,
+      room: () => PLACES - pending.size,
       retryOf: () => RETRY_DEFAULT,
       run: (task) => this.#run(task),
     };

@@ -40,7 +40,7 @@ async function attempt(run: (call: Call) => RunnerRun) {
       run: async (call) => run(call),
       problem: undefined,
       reserve: async () => undefined,
-      hasRoomBehind: () => true,
+      roomBehind: () => Infinity,
     },
     secretsFor: () => ({ environment: {}, files: [] }),
     metrics: new Metrics(),

@@ -18,6 +18,7 @@ import {
   thrownBy,
 } from "../../store/sqlite/support/stores.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
+import { claimNext } from "../../store/contract/records.ts";
 import { NO_TRACING } from "../support/no-tracing.ts";
 
 let store: SqliteStore;
@@ -61,7 +62,7 @@ async function follow(
   beforeEnd?: () => Promise<void>,
 ) {
   const { id: parent } = await store.ledger.submit(newSubmission()).then(({ invocation }) => invocation);
-  await store.ledger.claim("f1", { now: clock.now(), until: clock.now() + 30_000 });
+  await claimNext(store.ledger, "f1", { now: clock.now(), until: clock.now() + 30_000 });
   await beforeEnd?.();
   const invocation = someInvocation(parent, { mode: "async", ...fields });
   const submissions = chains.following(invocation, ending === "unseen" ? undefined : ending);

@@ -8,7 +8,7 @@ export class FakeAttempts implements AttemptMaker {
   available = true;
   /** Does not hear that an attempt is to end. */
   deaf = false;
-  room = 10;
+  places = 10;
   readonly tasks: Task[] = [];
   /** The invocations whose attempts are in the metrics. */
   readonly counted: string[] = [];
@@ -18,8 +18,8 @@ export class FakeAttempts implements AttemptMaker {
     return [...this.#ends.keys()];
   }
 
-  hasRoom(): boolean {
-    return this.#ends.size < this.room;
+  room(): number {
+    return Math.max(0, this.places - this.#ends.size);
   }
 
   retryOf() {

@@ -22,7 +22,7 @@ async function bench(store: SqliteStore = newStore()) {
   const events = new InvocationEvents();
   const attempts: AttemptMaker = {
     available: true,
-    hasRoom: () => false,
+    room: () => 0,
     run: () => Promise.reject(new Error("no attempt was to be made")),
     retryOf: () => {
       throw new Error("no attempt was to be judged");

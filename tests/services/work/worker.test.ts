@@ -1,89 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { AppError } from "../../../lib/domain/errors.ts";
-import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import { InvocationEvents } from "../../../lib/services/calls/events.ts";
-import { EndJudge } from "../../../lib/services/work/ends.ts";
-import { Worker } from "../../../lib/services/work/worker.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
-import { FakeClock, settled } from "../../support/fake-clock.ts";
-import { listeningLog, newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
-import { NO_TRACING } from "../support/no-tracing.ts";
-import { FakeAttempts } from "./fake-attempts.ts";
-
-function bench(store: SqliteStore = newStore()) {
-  const clock = new FakeClock();
-  const attempts = new FakeAttempts();
-  const ended: Invocation[] = [];
-  const committed: string[] = [];
-  const { ledger } = store;
-  const end = ledger.end.bind(ledger);
-  ledger.end = async (one) => {
-    if (one.left === null) ended.push(one.invocation);
-    return end(one);
-  };
-  const { log } = listeningLog();
-  const worker = new Worker({
-    ledger,
-    attempts,
-    ends: new EndJudge({ attempts, chains: { following: () => [] }, clock, log }),
-    events: new InvocationEvents(),
-    callbacks: {
-      wake: () => {
-        for (const { id } of ended)
-          committed.push(store.tables.work.get(id) === undefined && store.tables.deliveries.get(id) ? id : "too early");
-      },
-    },
-    tracing: NO_TRACING,
-    clock,
-    log,
-  });
-  const submit = (id: string, fields: { function_id?: string; priority?: number; due?: number } = {}) => {
-    const { function_id = "f1", priority = 0, due = clock.now() } = fields;
-    const state = due > clock.now() ? ("waiting" as const) : ("ready" as const);
-    const invocation = someInvocation(id, {
-      function_id,
-      status: "queued",
-      mode: "async",
-      attempts: 0,
-      priority,
-      created_at: timestamp(clock.now()),
-      run_at: timestamp(due),
-      callback_url: "https://example.com/",
-      finished_at: null,
-    });
-    store.tables.invocations.put(invocation);
-    store.tables.payloads.put({
-      invocation_id: id,
-      request: Buffer.from("{}"),
-      request_meta: null,
-      response: null,
-      response_meta: null,
-    });
-    store.tables.work.insert({
-      invocation_id: id,
-      function_id,
-      state,
-      priority,
-      due,
-      attempts: 0,
-      lost_attempts: 0,
-      lease_until: null,
-      waits_since: null,
-    });
-    worker.queued(invocation);
-  };
-  const immediately = async () => {
-    await new Promise((resolve) => setImmediate(resolve));
-    await settled();
-  };
-  const statusOf = (id: string) => store.tables.invocations.get(id)?.status;
-  return { store, clock, attempts, worker, submit, immediately, statusOf, ended, committed };
-}
+import { newStore, someInvocation } from "../../store/sqlite/support/stores.ts";
+import { workerBench } from "../support/worker-bench.ts";
 
 const open: SqliteStore[] = [];
 function started(store?: SqliteStore) {
-  const made = bench(store);
+  const made = workerBench(store);
   if (store === undefined) open.push(made.store);
   made.worker.start();
   return made;
@@ -197,14 +121,14 @@ describe("Worker", () => {
 
   test("waits for work that is due later, and takes the highest priority first, then the earliest due", async () => {
     const { attempts, clock, submit, immediately } = started();
-    attempts.room = 0;
+    attempts.places = 0;
     submit("later", { due: clock.now() + 5_000, priority: 100 });
     submit("first");
     submit("urgent", { priority: 1 });
     await clock.advance(10);
     submit("second");
     const order: string[] = [];
-    attempts.room = 1;
+    attempts.places = 1;
     for (let i = 0; i < 3; i++) {
       await clock.advance(1_000);
       await immediately();
@@ -343,7 +267,7 @@ describe("Worker", () => {
 
   test("no function keeps another from its turn", async () => {
     const { attempts, clock, submit, immediately } = started();
-    attempts.room = 1;
+    attempts.places = 1;
     for (let i = 0; i < 50; i++) submit(`noisy-${i}`, { function_id: "noisy", priority: 9 });
     submit("quiet", { function_id: "quiet" });
     for (let i = 0; i < 3 && !attempts.running.includes("quiet"); i++) {

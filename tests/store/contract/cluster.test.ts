@@ -4,7 +4,7 @@ import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { someFunction, someInvocation, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, LEASE_MS, newWork, success } from "./records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 /** Commands for several servers, as the only one sees them. tests/store/postgres/across.test.ts has two. */
 describe.each(MAKERS)("Commands for other servers of $name", ({ open }) => {
@@ -16,7 +16,7 @@ describe.each(MAKERS)("Commands for other servers of $name", ({ open }) => {
   afterEach(() => store[Symbol.asyncDispose]());
 
   const claimed = async (functionId = "f1", now = START): Promise<Claimed> => {
-    const { claimed: found } = await store.ledger.claim(functionId, { now, until: now + LEASE_MS });
+    const found = await claimNext(store.ledger, functionId, { now, until: now + LEASE_MS });
     if (found === null) throw new Error("nothing was ready");
     return found;
   };

@@ -11,7 +11,7 @@ import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { rejectionOf, someFunction, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { newWork, success } from "./records.ts";
+import { claimNext, newWork, success } from "./records.ts";
 
 const NOW = timestamp(START);
 
@@ -286,7 +286,7 @@ describe.each(MAKERS)("Configuration of $name", ({ open }) => {
     expect([one.queued.map(({ id }) => id), one.left_out.length]).toEqual([["a"], 1]);
     const two = await submit(one.schedule, "c");
     expect([two.queued, two.schedule.last_invocation_id]).toEqual([[], "a"]);
-    const { claimed } = await store.ledger.claim("f1", { now: START, until: START + 1 });
+    const claimed = await claimNext(store.ledger, "f1", { now: START, until: START + 1 });
     if (claimed !== null) await store.ledger.end(success(claimed));
     expect((await submit(two.schedule, "d")).queued.map(({ id }) => id)).toEqual(["d"]);
   });

@@ -5,7 +5,7 @@ import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { rejectionOf, someFunction, someInvocation, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { newWork, success } from "./records.ts";
+import { claimNext, newWork, success } from "./records.ts";
 
 describe.each(MAKERS)("History of $name", ({ open }) => {
   let store: Store;
@@ -92,7 +92,7 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     const running = { status: "running", created_at: timestamp(START - 20), finished_at: null } as const;
     await save(...old, someInvocation("running", running));
     await store.ledger.submit(newWork("sent", { at: START - 30, callback_url: "https://example.com/" }));
-    const { claimed } = await store.ledger.claim("f1", { now: START, until: START + 1 });
+    const claimed = await claimNext(store.ledger, "f1", { now: START, until: START + 1 });
     if (claimed !== null) await store.ledger.end(success(claimed));
     const prune = () => store.history.prune({ before: START, keep: 100, batch: 3 });
     expect([await prune(), await prune(), await prune()]).toEqual([3, 2, 0]);
@@ -105,7 +105,7 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
   test("markLost: ends the synchronous invocations that an earlier server left running", async () => {
     await save(someInvocation("sync", { status: "running", finished_at: null }), someInvocation("ended"));
     await store.ledger.submit(newWork("async"));
-    await store.ledger.claim("f1", { now: START, until: START + 1 });
+    await claimNext(store.ledger, "f1", { now: START, until: START + 1 });
     expect(await store.history.markLost(START)).toBe(1);
     expect(await store.history.markLost(START)).toBe(0);
     expect(await store.history.get("sync")).toMatchObject({ status: "failed", reason: "instance_lost" });
@@ -116,7 +116,7 @@ describe.each(MAKERS)("History of $name", ({ open }) => {
     await store.functions.insert(someFunction("f1"));
     for (const [n, function_id] of ["f1", "f1", "gone"].entries()) {
       await store.ledger.submit(newWork(`i${n}`, { function_id, key_id: `k${n}`, at: START + n }));
-      const { claimed } = await store.ledger.claim(function_id, { now: START, until: START + 1 });
+      const claimed = await claimNext(store.ledger, function_id, { now: START, until: START + 1 });
       if (claimed === null) throw new Error("nothing was ready");
       const end = success(claimed);
       await store.ledger.end({ ...end, invocation: { ...end.invocation, status: "dead" } });

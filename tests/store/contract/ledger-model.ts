@@ -1,4 +1,5 @@
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import type { Turns } from "../../../lib/store/ledger.ts";
 import type { Work } from "../../../lib/store/records.ts";
 
 /** Work as the model has it, with the status of its invocation. */
@@ -28,17 +29,31 @@ export class LedgerModel {
     return id;
   }
 
-  claim(functionId: string, until: number): Entry | undefined {
-    const [first] = this.#in("ready")
-      .filter(({ function_id }) => function_id === functionId)
-      .toSorted((a, b) => b.priority - a.priority || a.due - b.due || (a.id < b.id ? -1 : 1));
-    if (first === undefined) return undefined;
-    return Object.assign(first, {
-      state: "leased",
-      status: "running",
-      attempts: first.attempts + 1,
-      lease_until: until,
-    });
+  /** Takes work in turns, and returns it. Each turn looks at everything. */
+  claim({ functions, limit, urgent }: Turns, until: number): Entry[] {
+    const taken: Entry[] = [];
+    const had = (functionId: string) => taken.filter(({ function_id }) => function_id === functionId).length;
+    for (let turn = 0; turn < limit; turn++) {
+      const lines = functions.flatMap(({ function_id, most }, position) => {
+        const next = had(function_id) < most ? this.#next(function_id) : undefined;
+        return next === undefined ? [] : [{ next, position, had: had(function_id) }];
+      });
+      const [line] = lines.toSorted(
+        (a, b) => (turn < urgent ? b.next.priority - a.next.priority : 0) || a.had - b.had || a.position - b.position,
+      );
+      if (line === undefined) break;
+      const { next } = line;
+      taken.push(
+        Object.assign(next, { state: "leased", status: "running", attempts: next.attempts + 1, lease_until: until }),
+      );
+    }
+    return taken;
+  }
+
+  giveBack(id: string, attempt: number): void {
+    const entry = this.#at(id, attempt, ["leased"]);
+    if (entry !== undefined)
+      Object.assign(entry, { state: "ready", status: "queued", attempts: attempt - 1, lease_until: null });
   }
 
   hold(id: string, attempt: number, until: number): boolean {
@@ -101,6 +116,12 @@ export class LedgerModel {
 
   get left(): number {
     return [...this.entries.values()].filter(({ state }) => state !== "done").length;
+  }
+
+  #next(functionId: string): Entry | undefined {
+    return this.#in("ready")
+      .filter(({ function_id }) => function_id === functionId)
+      .toSorted((a, b) => b.priority - a.priority || a.due - b.due || (a.id < b.id ? -1 : 1))[0];
   }
 
   #in(state: Entry["state"]): Entry[] {

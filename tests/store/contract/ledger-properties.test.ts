@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Standing } from "../../../lib/store/ledger.ts";
+import type { Claimed, Standing } from "../../../lib/store/ledger.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { START } from "../sqlite/support/stores.ts";
@@ -17,7 +17,7 @@ const STEPS = [0, 1, 1_000, 40_000] as const;
 class Pair {
   readonly model = new LedgerModel();
   readonly #store: Store;
-  readonly #attempts: Standing[] = [];
+  #attempts: Claimed[] = [];
   #now = START;
   #ids = 0;
 
@@ -39,13 +39,28 @@ class Pair {
     expect(taken).toBe(this.model.submit(id, fields, this.#now, key === undefined ? undefined : [key, hash]));
   }
 
-  async claim(n: number): Promise<void> {
-    const functionId = pick(FUNCTIONS, n);
+  async claim(n: number, m: number): Promise<void> {
+    const functions = FUNCTIONS.slice(n % 3).map((function_id, i) => ({ function_id, most: 1 + ((n + i) % 3) }));
+    const turns = { functions: n % 2 === 0 ? functions : functions.toReversed(), limit: 1 + (m % 5), urgent: m % 4 };
     const until = this.#now + LEASE_MS;
-    const { claimed, next_priority } = await this.#store.ledger.claim(functionId, { now: this.#now, until });
-    expect(claimed?.invocation.id).toBe(this.model.claim(functionId, until)?.id);
-    expect(next_priority).toBe(this.model.ready()[functionId] ?? null);
-    if (claimed !== null) this.#attempts.push(claimed);
+    const { claimed, left } = await this.#store.ledger.claim(turns, { now: this.#now, until });
+    const expected = this.model.claim(turns, until);
+    expect(idsOf(claimed).toSorted()).toEqual(expected.map(({ id }) => id).toSorted());
+    const ready = this.model.ready();
+    expect(Object.fromEntries(left.map(({ function_id, priority }) => [function_id, priority]))).toEqual(
+      Object.fromEntries(
+        functions.flatMap(({ function_id: id }) => (ready[id] === undefined ? [] : [[id, ready[id]]])),
+      ),
+    );
+    this.#attempts.push(...claimed);
+  }
+
+  async giveBack(n: number, m: number): Promise<void> {
+    const given = this.#attempts.slice(n % Math.max(1, this.#attempts.length)).slice(0, 1 + (m % 3));
+    // An attempt that is given back was never begun: another one has its number.
+    this.#attempts = this.#attempts.filter((one) => !given.includes(one));
+    await this.#store.ledger.giveBack(given);
+    for (const { work } of given) this.model.giveBack(work.invocation_id, work.attempts);
   }
 
   async succeed(n: number): Promise<void> {
@@ -139,7 +154,8 @@ class Pair {
 /** The commands, with the weights of their choice. */
 const COMMANDS = {
   submit: [6, (pair, n, m) => pair.submit(n, m)],
-  claim: [8, (pair, n) => pair.claim(n)],
+  claim: [8, (pair, n, m) => pair.claim(n, m)],
+  giveBack: [2, (pair, n, m) => pair.giveBack(n, m)],
   succeed: [3, (pair, n) => pair.succeed(n)],
   fail: [4, (pair, n, m) => pair.fail(n, m)],
   cancel: [2, (pair, n) => pair.cancel(n)],
@@ -162,6 +178,10 @@ const commands = fc.array(
   ),
   { maxLength: 120, size: "max" },
 );
+
+function idsOf(claimed: readonly Claimed[]): string[] {
+  return claimed.map(({ invocation }) => invocation.id);
+}
 
 function pick<T>(list: readonly [T, ...T[]], n: number): T {
   return list[n % list.length] ?? list[0];

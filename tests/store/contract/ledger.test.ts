@@ -6,7 +6,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { expectWithin } from "../../support/pace.ts";
 import { rejectionOf, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, cancelled, LEASE_MS, newWork, success } from "./records.ts";
+import { again, cancelled, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   let store: Store;
@@ -16,8 +16,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   });
   afterEach(() => store[Symbol.asyncDispose]());
 
-  const claim = async (functionId = "f1", now = START) =>
-    (await store.ledger.claim(functionId, { now, until: now + LEASE_MS })).claimed;
+  const claim = (functionId = "f1", now = START) => claimNext(store.ledger, functionId, { now, until: now + LEASE_MS });
   const claimed = async (functionId?: string): Promise<Claimed> => {
     const found = await claim(functionId);
     if (found === null) throw new Error("nothing was ready");
@@ -101,25 +100,6 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(other.repeated).toBe(false);
   });
 
-  test("claim: the highest priority first, then the earliest due, of that function only", async () => {
-    await store.ledger.submit(newWork("late", { at: START + 5 }));
-    await store.ledger.submit(newWork("early", { at: START + 1 }));
-    await store.ledger.submit(newWork("urgent", { at: START + 9, priority: 1 }));
-    await store.ledger.submit(newWork("other", { function_id: "f2", priority: 9 }));
-    await store.ledger.submit(newWork("waiting", { due: START + 60_000, priority: 9 }));
-    const order: unknown[] = [];
-    for (let i = 0; i < 3; i++) {
-      const { claimed, next_priority } = await store.ledger.claim("f1", { now: START, until: START + LEASE_MS });
-      order.push([claimed?.invocation.id, next_priority]);
-    }
-    expect(order).toEqual([
-      ["urgent", 0],
-      ["early", 0],
-      ["late", null],
-    ]);
-    expect(await claim()).toBeNull();
-  });
-
   test("claim: records that the attempt has begun", async () => {
     await store.ledger.submit(newWork("a"));
     const { work, invocation, attempt } = await claimed();
@@ -129,22 +109,6 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
     expect(await store.history.get("a")).toEqual(invocation);
     expect(await store.history.attempts("a")).toEqual([attempt]);
     expect(await store.ledger.find("a")).toEqual({ work, invocation, attempt });
-  });
-
-  test("claim: eight claimers at once share the work, and take nothing twice", async () => {
-    const all = Array.from({ length: 200 }, (_, i) => newWork(`i${i}`, { priority: i % 3 }));
-    await Promise.all(all.map((one) => store.ledger.submit(one)));
-    const taken: string[] = [];
-    const claimer = async () => {
-      for (let found = await claim(); found !== null; found = await claim()) {
-        taken.push(found.invocation.id);
-        expect(await store.ledger.end(success(found))).toBe(true);
-      }
-    };
-    await Promise.all(Array.from({ length: 8 }, claimer));
-    expect(taken).toHaveLength(200);
-    expect(new Set(taken).size).toBe(200);
-    expect(await store.ledger.count()).toBe(0);
   });
 
   test("end: a result is stored with its callback and its followers", async () => {

@@ -3,7 +3,7 @@ import { deliveriesOf } from "../../../lib/domain/calls/callbacks.ts";
 import { endedAttempt } from "../../../lib/domain/calls/attempts.ts";
 import { moved } from "../../../lib/domain/calls/states.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import type { End, NewInvocation, Standing } from "../../../lib/store/ledger.ts";
+import type { Claimed, End, Ledger, NewInvocation, Standing, Turns } from "../../../lib/store/ledger.ts";
 import { someInvocation, START } from "../sqlite/support/stores.ts";
 
 export const LEASE_MS = 30_000;
@@ -25,6 +25,16 @@ export function newWork(id: string, fields: Partial<Invocation> & { due?: number
     },
     request: { request: Buffer.from(`the request of ${id}`), request_meta: null },
   };
+}
+
+/** Takes the next work of a function, if any is ready. */
+export async function claimNext(
+  ledger: Pick<Ledger, "claim">,
+  function_id: string,
+  lease: { readonly now: number; readonly until: number },
+): Promise<Claimed | null> {
+  const turns: Turns = { functions: [{ function_id, most: 1 }], limit: 1, urgent: 1 };
+  return (await ledger.claim(turns, lease)).claimed[0] ?? null;
 }
 
 /** The end of an attempt that succeeded, with its consequences. */

@@ -5,7 +5,7 @@ import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { someInvocation, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, cancelled, LEASE_MS, newWork, success } from "./records.ts";
+import { again, cancelled, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -79,7 +79,7 @@ describe.each(MAKERS)("StatsStore of $name", ({ open }) => {
     for (const id of ["done", "retried", "cancelled"]) await store.ledger.submit(newWork(id));
     const lease = { now: START, until: START + LEASE_MS };
     for (let left = 2; left > 0; left--) {
-      const { claimed } = await store.ledger.claim("f1", lease);
+      const claimed = await claimNext(store.ledger, "f1", lease);
       if (claimed === null) throw new Error("nothing was ready");
       const end = claimed.invocation.id === "done" ? success(claimed, [], START + 5 * MINUTE) : again(claimed, START);
       await store.ledger.end(end);

@@ -4,7 +4,7 @@ import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { someInvocation, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, LEASE_MS, newWork, success } from "./records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 // EDGE.md E2.
 describe.each(MAKERS)("Ledger of $name, after a clock that was ahead for a year: takeBack", ({ open }) => {
@@ -16,7 +16,7 @@ describe.each(MAKERS)("Ledger of $name, after a clock that was ahead for a year:
   afterEach(() => store[Symbol.asyncDispose]());
 
   const AHEAD = START + 365 * 24 * 3_600_000;
-  const claim = async () => (await store.ledger.claim("f1", { now: AHEAD, until: AHEAD + LEASE_MS })).claimed;
+  const claim = () => claimNext(store.ledger, "f1", { now: AHEAD, until: AHEAD + LEASE_MS });
   const taken = async () => {
     let count = 0;
     for (let one = await store.ledger.takeBack(START); one > 0; one = await store.ledger.takeBack(START)) count += one;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { Claimed } from "../../../lib/store/ledger.ts";
 import type { Notice } from "../../../lib/store/cluster/notices.ts";
+import { Client } from "../../../lib/store/postgres/client/client.ts";
 import { openShared } from "../../../lib/store/postgres/open-shared.ts";
 import { openPostgresStore, type PostgresStore } from "../../../lib/store/postgres/store.ts";
 import { systemClock } from "../../../lib/clock.ts";
@@ -8,7 +9,7 @@ import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually } from "../../support/pace.ts";
 import { DatabaseLink } from "../../support/postgres/database-link.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
-import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, someFunction } from "../sqlite/support/stores.ts";
 
 /** Two servers of one database. Time passes only if a test lets it. */
@@ -28,7 +29,7 @@ function open(url: string, server_id: string, reclaim_pause_ms = 0): Promise<Pos
 }
 
 async function claimed({ ledger }: PostgresStore, functionId = "f1"): Promise<Claimed> {
-  const { claimed: found } = await ledger.claim(functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
+  const found = await claimNext(ledger, functionId, { now: clock.now(), until: clock.now() + LEASE_MS });
   if (found === null) throw new Error("nothing was ready");
   return found;
 }
@@ -107,6 +108,28 @@ test("lost: work of others is not taken over for some time after a server reache
   expect(await eventually(async () => (await lost()) === 1)).toBe(true);
 });
 
+test("end: one whose commit was not answered is written, if it was made, and not taken for that of a stale attempt", async () => {
+  const database = await newDatabase();
+  const { url } = database;
+  await using link = await DatabaseLink.start(new URL(url).searchParams.get("host") ?? "");
+  await using cut = await open(link.url(new URL(url).pathname.slice(1)), "cut");
+  await cut.ledger.submit(newWork("x"));
+  const one = await claimed(cut);
+  await database.run(`
+    create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.3); return null; end';
+    create constraint trigger slowly after update on attempts deferrable initially deferred
+      for each row execute function slowly()`);
+  const ending = cut.ledger.end(success(one)).catch((error: unknown) => error);
+  await using watch = new Client(url, { connections: 1 });
+  const commits = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+  expect(await eventually(async () => (await watch.all(commits)).length > 0)).toBe(true);
+  link.heal({ reset: true });
+  expect(await ending).toMatchObject({ reason: "database_unavailable" });
+  expect(await eventually(async () => (await watch.all("select 1 from work")).length === 0)).toBe(true);
+  expect(await cut.ledger.end(success(one))).toBe(true);
+  expect(await cut.ledger.end(success(one))).toBe(false);
+});
+
 test("ownImageId: is that of one server, and lasts", async () => {
   const { url } = await newDatabase();
   await using here = await open(url, "here");
@@ -174,7 +197,7 @@ test("hold: a server that was frozen with its machine holds nothing before it kn
   const { store } = shared;
   await store.ledger.submit(newWork("x"));
   const begun = { now: shared.clock.now(), until: shared.clock.now() + LEASE_MS };
-  const { claimed: taken } = await store.ledger.claim("f1", begun);
+  const taken = await claimNext(store.ledger, "f1", begun);
   if (taken === null) throw new Error("nothing was ready");
   const hold = () => store.ledger.hold(attemptOf(taken), shared.clock.now() + 1_000);
   expect(await hold()).toBe(true);

@@ -7,7 +7,7 @@ import { moveDatabase, type MovedRows, undoMove } from "../../../lib/store/postg
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { openSqliteStore } from "../../../lib/store/sqlite/store.ts";
 import { type Database, newDatabase } from "../../support/postgres/test-databases.ts";
-import { newWork } from "../contract/records.ts";
+import { claimNext, newWork } from "../contract/records.ts";
 import {
   listeningLog,
   newStore,
@@ -193,7 +193,7 @@ test("what has moved reads the same through the store, and new audit entries and
   await store.functions.insert(someFunction("f3"));
   expect((await store.catalogue()).functions.map(({ id }) => id)).toEqual(["f1", "f2", "f3"]);
   const lease = { now: systemClock.now(), until: systemClock.now() + 30_000 };
-  expect((await store.ledger.claim("f1", lease)).claimed?.attempt.attempt).toBe(1);
+  expect((await claimNext(store.ledger, "f1", lease))?.attempt.attempt).toBe(1);
 });
 
 test("what cannot move is refused: a database in use, an older one, one that is not empty, and one of another program", async () => {

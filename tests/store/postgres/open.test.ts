@@ -9,7 +9,7 @@ import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
-import { again, LEASE_MS, newWork, success } from "../contract/records.ts";
+import { again, claimNext, LEASE_MS, newWork, success } from "../contract/records.ts";
 import { listeningLog, rejectionOf, someFunction } from "../sqlite/support/stores.ts";
 
 const options = (server_id = "s1", clock: Clock = systemClock) => ({
@@ -57,15 +57,15 @@ test("an older server goes on while a newer one's database allows it, but change
   });
   await store.settings.ownerId();
   const now = systemClock.now();
-  const claim = () => store.ledger.claim("f1", { now, until: now + LEASE_MS });
-  expect((await claim()).claimed?.invocation.id).toBe("x");
+  const claim = () => claimNext(store.ledger, "f1", { now, until: now + LEASE_MS });
+  expect((await claim())?.invocation.id).toBe("x");
   // One of that age may also start.
   await (await openPostgresStore(database.url, options("s2")))[Symbol.asyncDispose]();
   await store.check();
   await store.ledger.submit(newWork("y"));
   await database.run("update slipway_schema set oldest = 1000");
   expect(await eventually(() => events.some(({ event }) => event === "no more work is taken"))).toBe(true);
-  expect((await claim()).claimed).toBeNull();
+  expect(await claim()).toBeNull();
   expect(await rejectionOf(store.check())).toMatchObject({
     message: expect.stringMatching(/a newer slipway \(schema 1000, .* use that version/),
   });
@@ -116,7 +116,11 @@ test("a server learns which secrets others change and delete, and reads everythi
 
 test("a server forgets changes that the database has lost, as a backup or a standby lacked them", async () => {
   const database = await newDatabase();
-  await using store = await openPostgresStore(database.url, options("a"));
+  // What a standby raises that takes over.
+  await database.run(`
+    create table timelines as select 1 as timeline;
+    create function pg_walfile_name(pg_lsn) returns text language sql as 'select lpad(timeline::text, 8, ''0'') from public.timelines'`);
+  await using store = await openPostgresStore(`${database.url}&search_path=public,pg_catalog`, options("a"));
   const seen: string[] = [];
   for (const kind of ["functions", "schedules"] as const) store[kind].follow((news) => seen.push(JSON.stringify(news)));
   store.secrets.follow((name) => seen.push(name));
@@ -139,6 +143,11 @@ test("a server forgets changes that the database has lost, as a backup or a stan
   // Changes go on from there.
   await store.functions.insert(someFunction("next"));
   expect(store.functions.get("next")?.id).toBe("next");
+  // Others may have made as many changes as were lost.
+  await database.run(
+    "begin; delete from configuration where kind = 'functions' and id = 'next'; update timelines set timeline = 2; commit",
+  );
+  expect(await eventually(() => store.functions.get("next") === undefined)).toBe(true);
 });
 
 test("a server learns which schedules others add, change and delete, and of none of its own", async () => {
@@ -190,12 +199,12 @@ test("a server whose time of day is set takes no work of others, and its own lea
   await using wrong = await openPostgresStore(url, options("c", set));
   const lease = () => ({ now: b.clock.now(), until: b.clock.now() + LEASE_MS });
   for (const id of ["x", "y"]) await a.store.ledger.submit(newWork(id, { function_id: id }));
-  await a.store.ledger.claim("x", lease());
+  await claimNext(a.store.ledger, "x", lease());
   step = 3_600_000;
   expect(await b.store.ledger.lost(b.clock.now())).toEqual([]);
   expect(await wrong.ledger.lost(set.now())).toEqual([]);
   step = -3_600_000;
-  await b.store.ledger.claim("y", lease());
+  await claimNext(b.store.ledger, "y", lease());
   expect(await a.store.ledger.lost(a.clock.now())).toEqual([]);
 });
 
@@ -263,7 +272,7 @@ test("work of a server whose lease has ended is lost to the others, and its late
   await using b = await openPostgresStore(url, options("b", clock));
   const until = clock.now() + LEASE_MS;
   await a.ledger.submit(newWork("x"));
-  const { claimed } = await a.ledger.claim("f1", { now: clock.now(), until });
+  const claimed = await claimNext(a.ledger, "f1", { now: clock.now(), until });
   if (claimed === null) throw new Error("nothing was ready");
   expect([await b.ledger.loseMine(), await b.ledger.lost(clock.now()), await b.ledger.lost(Infinity)]).toEqual([
     0,
@@ -278,7 +287,7 @@ test("work of a server whose lease has ended is lost to the others, and its late
   expect(await b.ledger.release([again(lost, clock.now())])).toHaveLength(1);
   expect(await a.ledger.end(success(claimed))).toBe(false);
   expect(await b.ledger.wake(clock.now())).toHaveLength(1);
-  expect((await b.ledger.claim("f1", { now: clock.now(), until: until + LEASE_MS })).claimed?.attempt.attempt).toBe(2);
+  expect((await claimNext(b.ledger, "f1", { now: clock.now(), until: until + LEASE_MS }))?.attempt.attempt).toBe(2);
 });
 
 test("work that a server took without learning of it is lost when its lease ends, and not renewed", async () => {
@@ -288,8 +297,8 @@ test("work that a server took without learning of it is lost when its lease ends
   await using same = await openPostgresStore(url, options("a", clock));
   for (const id of ["known", "unknown"]) await store.ledger.submit(newWork(id, { function_id: id }));
   const lease = { now: clock.now(), until: clock.now() + LEASE_MS };
-  await store.ledger.claim("known", lease);
-  await same.ledger.claim("unknown", lease);
+  await claimNext(store.ledger, "known", lease);
+  await claimNext(same.ledger, "unknown", lease);
   await store.ledger.renew(clock.now() + 10 * LEASE_MS);
   await clock.advance(2 * LEASE_MS);
   expect((await store.ledger.lost(clock.now())).map(({ invocation }) => invocation.id)).toEqual(["unknown"]);

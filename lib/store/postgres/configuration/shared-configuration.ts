@@ -11,13 +11,17 @@ const TOMBSTONES = 10_000;
 /** The channel on which servers say that they have changed something. */
 export const CHANNEL = "slipway_configuration";
 
+/** The number of the primaries that a database has had: a standby that takes over raises it. Some services lack these functions. */
+const TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
+
 interface ChangedRow extends Row {
   readonly current: number;
   readonly forgotten: number;
+  readonly timeline: string;
 }
 
 /** The changes since a version. */
-interface Changes extends Pick<ChangedRow, "current" | "forgotten"> {
+interface Changes extends Pick<ChangedRow, "current" | "forgotten" | "timeline"> {
   readonly changed: readonly Row[];
 }
 
@@ -42,6 +46,9 @@ export class SharedConfiguration {
   readonly #owner: string;
   readonly #follower: Follower;
   #version = -1;
+  /** The expression of the timeline. */
+  #timelineSql = TIMELINE;
+  #timeline = "";
   /** The schema of the rows when they were last locked. */
   #schema = 0;
   #waiting: Waiting[] = [];
@@ -96,6 +103,16 @@ export class SharedConfiguration {
       this.#apply(written);
       return result;
     });
+  }
+
+  /** Reads everything for the first time. */
+  async begin(): Promise<void> {
+    const hasTimeline = this.#client.all(`select ${TIMELINE} as timeline`).then(
+      () => true,
+      () => false,
+    );
+    if (!(await hasTimeline)) this.#timelineSql = "''";
+    await this.refresh();
   }
 
   /** The version that the mirror has; -1 before the first read. */
@@ -197,9 +214,10 @@ export class SharedConfiguration {
   async #read(statements: Statements): Promise<void> {
     let rows = await this.#changedSince(statements, this.#version);
     const isFirst = this.#version < 0;
-    if (rows.current === this.#version) return;
-    // A version that went back is that of a backup, or of a standby that lacked the last changes: what came after it never happened.
-    const isWhole = !isFirst && (this.#version < rows.forgotten || rows.current < this.#version);
+    // Another primary, or a backup, may have lacked the last changes, which never happened then; others may have come since.
+    const isOther = rows.current < this.#version || rows.timeline !== this.#timeline;
+    if (rows.current === this.#version && !isOther) return;
+    const isWhole = !isFirst && (this.#version < rows.forgotten || isOther);
     const before = isWhole ? this.#mirror.states() : undefined;
     if (before !== undefined) {
       rows = await this.#changedSince(statements, -1);
@@ -209,6 +227,7 @@ export class SharedConfiguration {
     }
     this.#mirror.apply(rows.changed);
     this.#version = rows.current;
+    this.#timeline = rows.timeline;
     const idsOf = (table: string) => rows.changed.flatMap(({ kind, id }) => (kind === table && !isFirst ? [id] : []));
     // Of those that were read again, most are as they were.
     const after = before && this.#mirror.states();
@@ -226,7 +245,7 @@ export class SharedConfiguration {
     const rows = await statements.all<
       ChangedRow | (Omit<ChangedRow, "kind" | "id"> & { readonly kind: null; readonly id: null })
     >(
-      `select state.version as current, state.forgotten, configuration.kind, configuration.id, configuration.record
+      `select state.version as current, state.forgotten, ${this.#timelineSql} as timeline, configuration.kind, configuration.id, configuration.record
        from configuration_state as state
        left join configuration on configuration.version > $version::bigint and configuration.owner in ('', $owner)
          and (configuration.record is not null or $version::bigint >= 0)`,
@@ -234,8 +253,8 @@ export class SharedConfiguration {
     );
     const [first] = rows;
     if (first === undefined) throw new Error("The configuration has no state");
-    const { current, forgotten } = first;
-    return { current, forgotten, changed: rows.filter((row) => row.kind !== null) };
+    const { current, forgotten, timeline } = first;
+    return { current, forgotten, timeline, changed: rows.filter((row) => row.kind !== null) };
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Attempt } from "../../../domain/calls/attempts.ts";
 import type { LogEntry } from "../../../domain/calls/invocations.ts";
+import type { AttemptId } from "../../ledger.ts";
 import type { Statements } from "../client/client.ts";
 
 interface Row {
@@ -25,6 +26,33 @@ export const attempts = {
         record: JSON.stringify(attempt),
         logs: logs === undefined ? null : JSON.stringify(logs),
       },
+    );
+  },
+
+  /** Writes attempts that begin, each at an invocation. */
+  async begin(
+    statements: Statements,
+    begun: readonly { readonly invocation_id: string; readonly attempt: Attempt }[],
+  ): Promise<void> {
+    const rows = begun.map(({ invocation_id, attempt }) => ({
+      invocation_id,
+      attempt: attempt.attempt,
+      record: JSON.stringify(attempt),
+    }));
+    await statements.run(
+      `insert into attempts (invocation_id, attempt, record)
+       select * from json_to_recordset($rows::text::json) as row (invocation_id text, attempt integer, record text)
+       on conflict (invocation_id, attempt) do update set record = excluded.record`,
+      { rows: JSON.stringify(rows) },
+    );
+  },
+
+  /** Forgets attempts that never began. */
+  async forget(statements: Statements, forgotten: readonly AttemptId[]): Promise<void> {
+    await statements.run(
+      `delete from attempts using json_to_recordset($forgotten::text::json) as those (invocation_id text, attempt integer)
+       where attempts.invocation_id = those.invocation_id and attempts.attempt = those.attempt`,
+      { forgotten: JSON.stringify(forgotten) },
     );
   },
 

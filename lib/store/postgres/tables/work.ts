@@ -1,4 +1,4 @@
-import type { AttemptId } from "../../ledger.ts";
+import type { AttemptId, Turns } from "../../ledger.ts";
 import type { ReadyWork, Work } from "../../records.ts";
 import type { Statements } from "../client/client.ts";
 import { INVOCATION, type InvocationRow } from "./invocations.ts";
@@ -26,9 +26,46 @@ export function attemptKey(invocation_id: string, attempt: number): string {
 const ENDED = "least($now::bigint, (extract(epoch from clock_timestamp()) * 1000)::bigint)";
 
 /** Work that was just taken, with its invocation as it was before. */
-export interface TakenWork extends Work, InvocationRow {
+interface TakenWork extends Work, InvocationRow {}
+
+/** A function of the turns with the highest priority of its other ready work (null if there is none), and work that was taken of it, if any. */
+type TakenRow = {
+  readonly turns_of: string;
   readonly next_priority: number | null;
-}
+} & (TakenWork | { readonly invocation_id: null });
+
+/** The order in which the work of a function is taken, which has an index. */
+const FIRST = "order by priority desc, due, invocation_id";
+
+const TAKE = `
+  with turns as (
+    select * from json_to_recordset($functions::text::json) as turns (function_id text, most integer, position integer)),
+  candidates as (
+    select turns.function_id, position, priority,
+      row_number() over (partition by turns.function_id order by priority desc, due, invocation_id) as nth
+    from turns cross join lateral (
+      select priority, due, invocation_id from work
+      where work.function_id = turns.function_id and state = 'ready' ${FIRST} limit turns.most) as ready),
+  chosen as (
+    select function_id, count(*) as pieces from (
+      select function_id from (
+        select *, row_number() over (order by priority desc, nth, position) > least($urgent::integer, $limit::integer) as is_patient from candidates
+      ) as ordered order by is_patient, nth, position limit $limit::integer) as those
+    group by function_id),
+  next as (
+    select free.invocation_id from chosen cross join lateral (
+      select invocation_id from work
+      where work.function_id = chosen.function_id and state = 'ready' ${FIRST} limit chosen.pieces for update skip locked) as free),
+  taken as (
+    update work set state = 'leased', lease_until = $lease_until::bigint, attempts = attempts + 1, holder = $holder
+    from next where work.invocation_id = next.invocation_id returning ${COLUMNS})
+  select turns.function_id as turns_of, (
+      select priority from work where work.function_id = turns.function_id and state = 'ready'
+        and not exists (select 1 from taken where taken.invocation_id = work.invocation_id)
+      ${FIRST} limit 1) as next_priority,
+    taken.*, ${INVOCATION}
+  from turns left join taken on taken.function_id = turns.function_id
+    left join invocations on invocations.id = taken.invocation_id`;
 
 /** Work that was lost, and whether its server was asked to cancel it (1). */
 interface LostWork extends Work {
@@ -66,20 +103,36 @@ export class WorkTable {
     return statements.get<Work>(sql, { invocation_id });
   }
 
-  /** Takes the next work of a function, if no other transaction is about to: the highest priority first, then what was due first. */
-  take(statements: Statements, function_id: string, lease_until: number): Promise<TakenWork | undefined> {
-    return statements.get<TakenWork>(
-      `with next as (
-         select invocation_id from work where function_id = $function_id and state = 'ready'
-         order by priority desc, due, invocation_id limit 1 for update skip locked),
-       taken as (
-         update work set state = 'leased', lease_until = $lease_until::bigint, attempts = attempts + 1, holder = $holder
-         from next where work.invocation_id = next.invocation_id returning ${COLUMNS})
-       select taken.*, ${INVOCATION}, (
-         select max(priority) from work where work.function_id = $function_id and work.state = 'ready'
-           and work.invocation_id <> taken.invocation_id) as next_priority
-       from taken join invocations on invocations.id = taken.invocation_id`,
-      { function_id, lease_until, holder: this.#holder },
+  /**
+   * Takes work in turns, as `Ledger.claim` does. The turns are divided by what is ready; then each function gives what no other
+   * transaction is about to take.
+   */
+  async take(statements: Statements, { functions, limit, urgent }: Turns, lease_until: number) {
+    const rows = await statements.all<TakenRow>(TAKE, {
+      functions: JSON.stringify(functions.map((one, position) => ({ ...one, position }))),
+      limit,
+      urgent,
+      lease_until,
+      holder: this.#holder,
+    });
+    const taken: TakenWork[] = [];
+    const left = new Map<string, ReadyWork>();
+    for (const { turns_of: function_id, next_priority: priority, ...row } of rows) {
+      if (priority !== null) left.set(function_id, { function_id, priority });
+      if (row.invocation_id !== null) taken.push(row);
+    }
+    return { taken, left: [...left.values()] };
+  }
+
+  /** Gives back work whose attempts were not begun, and does not count them. Returns those that still had their leases. */
+  giveBack(statements: Statements, given: readonly AttemptId[]): Promise<AttemptId[]> {
+    return statements.all<AttemptId>(
+      `update work set state = 'ready', lease_until = null, holder = null, attempts = attempts - 1
+       from json_to_recordset($given::text::json) as given (invocation_id text, attempt integer)
+       where work.invocation_id = given.invocation_id and work.attempts = given.attempt
+         and state = 'leased' and holder = $holder
+       returning given.invocation_id, given.attempt`,
+      { given: JSON.stringify(given), holder: this.#holder },
     );
   }
 

@@ -15,6 +15,7 @@ export class WorkTable {
   readonly #get: Statement<Work>;
   readonly #next: Statement<Work>;
   readonly #lease: Statement<never>;
+  readonly #giveBack: Statement<never>;
   readonly #renew: Statement<never>;
   readonly #hold: Statement<never>;
   readonly #put: Statement<never>;
@@ -43,6 +44,10 @@ export class WorkTable {
     this.#lease = database.prepare(
       `update work set state = 'leased', lease_until = $lease_until, attempts = attempts + 1
        where invocation_id = $invocation_id and state = 'ready'`,
+    );
+    this.#giveBack = database.prepare(
+      `update work set state = 'ready', lease_until = null, attempts = attempts - 1
+       where invocation_id = $invocation_id and attempts = $attempt and state = 'leased'`,
     );
     this.#renew = database.prepare(
       "update work set lease_until = max(lease_until, $lease_until) where state = 'leased'",
@@ -97,6 +102,11 @@ export class WorkTable {
   /** Takes work that is ready, and counts the attempt. Returns whether it was still ready. */
   lease(invocation_id: string, lease_until: number): boolean {
     return this.#lease.run({ invocation_id, lease_until }) > 0;
+  }
+
+  /** Gives back work whose attempt was not begun, and does not count it. Returns whether the attempt still had its lease. */
+  giveBack(invocation_id: string, attempt: number): boolean {
+    return this.#giveBack.run({ invocation_id, attempt }) > 0;
   }
 
   /** Renews all leases; none of them ends earlier than it did. */

@@ -4,7 +4,7 @@ import type { Function } from "../../../../lib/domain/functions/functions.ts";
 import { timestamp } from "../../../../lib/domain/types.ts";
 import { databasePath, openSqliteStore } from "../../../../lib/store/sqlite/store.ts";
 import type { Store } from "../../../../lib/store/store.ts";
-import { newWork, success } from "../../../store/contract/records.ts";
+import { claimNext, newWork, success } from "../../../store/contract/records.ts";
 import { listeningLog, someFunction, someInvocation } from "../../../store/sqlite/support/stores.ts";
 
 const FUNCTIONS = 30;
@@ -90,7 +90,7 @@ async function writeChain(store: Store, functions: readonly Function[], now: num
   // Port 9 of this machine: nobody listens, and nothing goes out.
   const work = newWork(parent, { at: now - 5_000, function_id, callback_url: "http://127.0.0.1:9/taken" });
   await store.ledger.submit({ ...work, request: { ...work.request, request: Buffer.from('{"order": 4711}') } });
-  const { claimed } = await store.ledger.claim(function_id, { now, until: now + 30_000 });
+  const claimed = await claimNext(store.ledger, function_id, { now, until: now + 30_000 });
   if (claimed === null) throw new Error("The work was not claimed");
   const next = newWork(follower, {
     at: now - 4_000,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { openSqliteStore, type SqliteStore } from "../../../../lib/store/sqlite/store.ts";
 import type { NewInvocation } from "../../../../lib/store/ledger.ts";
-import { newWork, success } from "../../contract/records.ts";
+import { claimNext, newWork, success } from "../../contract/records.ts";
 import { listeningLog, someInvocation, START, stillClock } from "../support/stores.ts";
 
 // B1: what is queued and kept has a budget of bytes.
@@ -21,7 +21,7 @@ function work(id: string, bytes = SIZE, callback_url: string | null = null): New
 
 /** Runs the next work of the function with an answer of so many bytes, and what follows. */
 async function run(store: SqliteStore, bytes: number, submissions: readonly NewInvocation[] = []): Promise<string> {
-  const { claimed } = await store.ledger.claim("f1", { now: START, until: START + 1 });
+  const claimed = await claimNext(store.ledger, "f1", { now: START, until: START + 1 });
   if (claimed === null) throw new Error("There is no work");
   const end = success(claimed, submissions);
   await store.ledger.end({ ...end, answer: { response: Buffer.alloc(bytes), response_meta: null } });
