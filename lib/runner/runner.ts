@@ -384,7 +384,7 @@ export class Runner implements AsyncDisposable {
       Object.entries(byIsolation(this.#pools.all)).map(([isolation, value]) => ({ labels: { isolation }, value })),
     );
     metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
-      { value: this.#admission.waiting },
+      { value: this.#admission.waiting + (this.#places?.waiting ?? 0) },
     ]);
     metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
   }

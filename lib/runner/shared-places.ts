@@ -75,6 +75,11 @@ export class SharedPlaces implements Disposable {
     });
   }
 
+  /** The number of calls that wait here. */
+  get waiting(): number {
+    return [...this.#lines.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
+  }
+
   /** Waits for a place. Throws `too_many_requests` if too many wait, and the signal's reason if it aborts. */
   async enter(fn: PlacedFunction, signal: AbortSignal): Promise<SharedPlace> {
     signal.throwIfAborted();

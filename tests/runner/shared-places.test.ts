@@ -128,9 +128,10 @@ test("enter: refuses calls beyond the queue, and forgets those that give up", as
   await settle();
   const given = new AbortController();
   const waiting = small.enter(fn, given.signal).catch((error: unknown) => error);
+  expect(small.waiting).toBe(1);
   expect(await small.enter(fn, never).catch((error: unknown) => error)).toMatchObject({ reason: "too_many_requests" });
   given.abort("gave up");
-  expect(await waiting).toBe("gave up");
+  expect([await waiting, small.waiting]).toEqual(["gave up", 0]);
   for (const { place } of calls) place?.();
   await shared.clock.advance(1_000);
   expect(shared.had.get("c")).toBe(0);

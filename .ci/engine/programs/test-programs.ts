@@ -20,6 +20,7 @@ export const TEST_PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   dash: ["dash"],
   debootstrap: ["debootstrap"],
   docker: ["docker.io"],
+  "docker-init": ["docker.io"],
   "docker-registry": ["docker-registry"],
   dockerd: ["docker.io", "iptables", "ca-certificates"],
   fish: ["fish"],

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { ensureProgram, requireProgram, run, runOrThrow } from "../../../../.ci/packages.ts";
+import { basename, dirname, join } from "node:path";
+import { ensureProgram, requireProgram, run } from "../../../../.ci/packages.ts";
 import { eventually } from "../../../support/pace.ts";
 
 /** Longer than it takes to make namespaces. */
@@ -63,7 +63,7 @@ export class Machine implements AsyncDisposable {
 
   private constructor(directory: string) {
     this.directory = directory;
-    this.#group = `slipway-${basename(join(directory, ".."))}-${basename(directory)}`;
+    this.#group = `${basename(dirname(directory))}-${basename(directory)}`;
     const namespaces = ["-m", "-n", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
     const ended = [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"];
     const command = [...ended, requireProgram("unshare"), ...namespaces, "sh", "-c", ENTER_CGROUPS];
@@ -80,6 +80,7 @@ export class Machine implements AsyncDisposable {
     const isThere = () => Bun.file(join(directory, "furnished")).exists();
     await eventually(async () => machine.#child.exitCode !== null || (await isThere()), START_MS);
     if (await isThere()) return machine;
+    await machine[Symbol.asyncDispose]();
     throw new Error(`No machine comes up: ${readFileSync(join(directory, "machine.log"), "utf8")}`);
   }
 
@@ -88,17 +89,11 @@ export class Machine implements AsyncDisposable {
     return Number(readFileSync(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`, "utf8"));
   }
 
-  /** Runs a program in it to its end and returns what it prints. */
-  run(...command: readonly string[]): Promise<string> {
-    return runOrThrow(this.#inside(command));
-  }
-
   /** Starts a program in it, whose output goes to a file of that name. */
-  spawn(name: string, command: readonly string[]): Bun.Subprocess {
+  spawn(name: string, command: readonly string[]): void {
     const log = openSync(join(this.directory, `${name}.log`), "a");
-    const child = Bun.spawn(this.#inside(command), { stdio: ["ignore", log, log] });
+    Bun.spawn(this.#inside(command), { stdio: ["ignore", log, log] });
     closeSync(log);
-    return child;
   }
 
   /** Returns the end of a program's output. */

@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineClient } from "../../../../.ci/engine/engine-client.ts";
 import type { EngineSlot } from "../../../../.ci/engine/engine-slot.ts";
-import { ensureProgram, requireProgram, runOrThrow } from "../../../../.ci/packages.ts";
+import { ensureProgram, findProgram, requireProgram, runOrThrow } from "../../../../.ci/packages.ts";
 import { eventually } from "../../../support/pace.ts";
 import type { MachineNetwork } from "./machine-network.ts";
 
@@ -58,30 +58,15 @@ export class Machine implements AsyncDisposable {
     await Bun.write(at("daemon.json"), JSON.stringify({ "insecure-registries": [registry], "log-level": "warn" }));
     const name = `node-${place}`;
     const address = network.address(place);
+    const init = findProgram("docker-init");
     const engine = [
-      [requireProgram("docker-init"), "--", dockerd, "--config-file", at("daemon.json"), "--data-root", at("root")],
-      [
-        "--exec-root",
-        at("exec"),
-        "-p",
-        at("docker.pid"),
-        "-H",
-        "unix:///run/docker.sock",
-        "-H",
-        `unix://${at("docker.sock")}`,
-      ],
+      init === null ? [] : [init, "--"],
+      [dockerd, "--config-file", at("daemon.json"), "--data-root", at("root"), "--exec-root", at("exec")],
+      ["-p", at("docker.pid"), "-H", "unix:///run/docker.sock", "-H", `unix://${at("docker.sock")}`],
     ].flat();
     const command = [
-      [
-        requireProgram("setsid"),
-        requireProgram("setpriv"),
-        "--pdeathsig",
-        "KILL",
-        requireProgram("unshare"),
-        "-n",
-        "-u",
-      ],
-      ["-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
+      [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL", requireProgram("unshare")],
+      ["-n", "-u", "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
       ["sh", "-c", BOOT, "boot", `${address}/24`, name, ...engine],
     ].flat();
     const log = openSync(at("log"), "w");
