@@ -164,6 +164,8 @@ export interface PlatformImages {
    * have it from now on. Throws `image_unavailable` if that is impossible.
    */
   restore(fn: Function): Promise<string>;
+  /** Throws `image_invalid` if servers that share functions have engines that cannot get a function's image. */
+  checkReach(fn: Pick<Function, "image" | "digest">): void;
   /** Returns what an image says of how it is spoken to, its `slipway.` labels among it, or nothing if the image is lost. */
   signals(imageId: string): Promise<ImageSignals | undefined>;
   /** Throws `image_invalid` if a function whose image is known would have nothing to run. */

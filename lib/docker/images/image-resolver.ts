@@ -98,6 +98,11 @@ export class ImageResolver implements PlatformImages {
     if (config !== undefined) checkCommand(image, own, config);
   }
 
+  checkReach({ image, digest }: Pick<Function, "image" | "digest">): void {
+    const refused = digest === null ? this.#deps.shared?.localProblem(image) : undefined;
+    if (refused !== undefined) throw new AppError("image_invalid", refused);
+  }
+
   async restore(fn: Function): Promise<string> {
     return (await this.bring(fn)).image_id;
   }
@@ -251,8 +256,7 @@ export class ImageResolver implements PlatformImages {
     if (problem !== undefined) throw new AppError("image_invalid", `Image "${reference}" cannot be run: ${problem}`);
     const digest = await this.#origins.digestOf(reference, image);
     if (this.#deps.shared === null) return { image_id: image.id, digest };
-    const refused = digest === null ? this.#deps.shared.localProblem(reference) : undefined;
-    if (refused !== undefined) throw new AppError("image_invalid", refused);
+    this.checkReach({ image: reference, digest });
     const { image_id = null } = own;
     if (digest === null || digest !== own.digest || image_id === null) return { image_id: image.id, digest };
     if (this.ownId(image_id) !== image.id) await this.#deps.shared.note(image_id, image.id);

@@ -27,7 +27,8 @@ import type { InvocationEvents } from "./events.ts";
 import type { KeptMemory } from "./kept-body.ts";
 import { lambdaFailure } from "./lambda-failure.ts";
 import { PassingBodies } from "./passing-bodies.ts";
-import { countRun, exchangedOf, known, newRecord, rounded, type Target, verdictOf, whyGone } from "./record.ts";
+import { countRun, endedBy, exchangedOf, known, newRecord, rounded, verdictOf, whyGone } from "./record.ts";
+import type { Target } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { payloadOf } from "./stored-messages.ts";
 import { endOf, sentBytes, wholeOutcome } from "./whole-outcome.ts";
@@ -50,8 +51,11 @@ export interface InvokeCall {
 
 /** Other servers, which may have an instance ready when there is none here. */
 export interface Elsewhere {
-  /** Has one of them answer a call; undefined if it is to be made here. Throws if one may have run it, and its answer is lost. */
-  invoke(call: InvokeCall): Promise<Answer | undefined> | undefined;
+  /**
+   * Has one of them answer a call; undefined if it is to be made here. `stopped` aborts when this server ends its calls. Throws
+   * `instance_lost` if one may have run it; and the reason why it was ended here if one runs it, and so writes its record.
+   */
+  invoke(call: InvokeCall, stopped: AbortSignal): Promise<Answer | undefined> | undefined;
 }
 
 /** A call with its function as it runs, and what ends it. */
@@ -107,8 +111,8 @@ export class InvocationService implements AsyncDisposable {
   readonly #endings = new NamedTasks(this.#active);
   /** The controllers that end the calls that run. Not listeners of one signal: to add and remove one takes longer than all of this. */
   readonly #running = new Set<AbortController>();
-  /** The reason why all calls end. */
-  #stopped: AppError | undefined;
+  /** Aborts with the reason why all calls end. */
+  readonly #stop = new AbortController();
   #draining = false;
 
   constructor(deps: InvocationServiceDeps) {
@@ -119,7 +123,7 @@ export class InvocationService implements AsyncDisposable {
   async invoke(call: InvokeCall): Promise<Answer> {
     if (this.#draining)
       throw new AppError("shutting_down", "The server is stopping: try again in a moment", { retry_after_s: 5 });
-    const there = this.#deps.elsewhere?.invoke(call);
+    const there = this.#deps.elsewhere?.invoke(call, this.#stop.signal);
     if (there === undefined) return this.#active.add(this.#invoke(call));
     const made = there.then(
       (answer) => answer ?? this.#invoke(call),
@@ -179,17 +183,15 @@ export class InvocationService implements AsyncDisposable {
 
   /** Ends all calls that run now. */
   abort(): void {
-    this.#stopped = new AppError(
-      "shutting_down",
-      "The server stopped before the function ended: try again in a moment",
-    );
-    for (const call of this.#running) call.abort(this.#stopped);
+    const message = "The server stopped before the function ended: try again in a moment";
+    this.#stop.abort(new AppError("shutting_down", message));
+    for (const call of this.#running) call.abort(this.#stop.signal.reason);
   }
 
   /** Makes what ends a call: its client, or the end of all calls. `release` must be called when it has ended. */
   #abortable({ signal }: InvokeCall): { readonly abort: AbortController; readonly release: () => void } {
     const abort = new AbortController();
-    if (this.#stopped !== undefined) abort.abort(this.#stopped);
+    if (this.#stop.signal.aborted) abort.abort(this.#stop.signal.reason);
     this.#running.add(abort);
     const stop = onAbort(signal, () => abort.abort(signal.reason));
     const release = () => {
@@ -344,13 +346,7 @@ export class InvocationService implements AsyncDisposable {
       this.#deps.metrics.rejections.inc({ reason: error.reason });
       throw error;
     }
-    const invocation: Invocation = {
-      ...record,
-      status: error.reason === "cancelled" ? "cancelled" : "failed",
-      reason: error.reason,
-      message: error.message,
-      finished_at: timestamp(this.#deps.clock.now()),
-    };
+    const invocation = endedBy(record, error, timestamp(this.#deps.clock.now()));
     this.#deps.recorder.put(invocation, []);
     this.#deps.events.changed(invocation);
     countRun(this.#deps.metrics, invocation, target.function);
@@ -363,12 +359,17 @@ export class InvocationService implements AsyncDisposable {
     };
   }
 
-  /** Ends a call that another server may have run, and whose answer is lost. */
+  /** Ends a call that another server runs, or may have run, and whose answer is lost. */
   #lost(call: InvokeCall, error: unknown): Answer {
     const { id, target, request } = call;
     const bytes = request.body instanceof Uint8Array ? request.body.length : 0;
     const trace = this.#deps.tracing.begin(id, request.headers);
-    const record = newRecord(id, target, bytes, timestamp(this.#deps.clock.now()), trace);
+    const now = timestamp(this.#deps.clock.now());
+    const record = newRecord(id, target, bytes, now, trace);
+    if (error instanceof AppError && error.reason !== "instance_lost") {
+      const invocation = endedBy(record, error, now);
+      return { invocation, response: lambdaFailure(invocation, target.function, call) };
+    }
     const { not_begun: _begun, ...answer } = this.#fail(record, error, call);
     return answer;
   }

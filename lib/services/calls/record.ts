@@ -50,6 +50,11 @@ export function newRecord(
   };
 }
 
+/** Returns the record of an invocation that an error has ended. */
+export function endedBy(record: Invocation, { reason, message }: AppError, finished_at: string): Invocation {
+  return { ...record, status: reason === "cancelled" ? "cancelled" : "failed", reason, message, finished_at };
+}
+
 /** The times that a call has in its record as its waits end. */
 const TIMES = ["queue_ms", "start_ms", "run_ms"] as const;
 

@@ -5,6 +5,7 @@ import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { Answer, Elsewhere, InvokeCall } from "../calls/invocations.ts";
+import { whyGone } from "../calls/record.ts";
 import { takesConnections, untilLost } from "./connections.ts";
 import { AnswerReader, encodeCall } from "./hop-message.ts";
 import { HOP_PATH, signHop } from "./hop-signature.ts";
@@ -18,6 +19,9 @@ const ACCEPT_MS = 10_000;
 /** The time that a server has besides the function's own to send the answer, in milliseconds. */
 const ANSWER_MS = 10_000;
 
+/** The codes of errors that come before any of a request is sent: a refused connection, or a certificate that is not trusted. */
+const UNSENT = /^(?:ECONNREFUSED|ConnectionRefused|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)$|CERT|^UNABLE_TO_/;
+
 /** The header of an answer with the number of places that are left. */
 export const PLACES_HEADER = "X-Slipway-Places";
 
@@ -28,6 +32,13 @@ interface HopsDeps {
   readonly version: string;
   readonly clock: Clock;
   readonly log: Logger;
+}
+
+/** A call with its whole body, and what ends it besides its client. */
+interface PassedCall {
+  readonly call: InvokeCall;
+  readonly body: Uint8Array;
+  readonly stopped: AbortSignal;
 }
 
 /**
@@ -41,7 +52,7 @@ export class Hops implements Elsewhere {
     this.#deps = deps;
   }
 
-  invoke(call: InvokeCall): Promise<Answer | undefined> | undefined {
+  invoke(call: InvokeCall, stopped: AbortSignal): Promise<Answer | undefined> | undefined {
     const { body, upgrade } = call.request;
     // A body that still arrives can be sent once only, and the other server may refuse it.
     if (call.ready_only === true || !(body instanceof Uint8Array) || upgrade === true) return undefined;
@@ -50,19 +61,20 @@ export class Hops implements Elsewhere {
     if (runner.hasPlace(fn)) return undefined;
     const key = runner.versionKey(fn);
     const peer = peers.choose(key);
-    return peer && this.#forward(call, body, peer, key);
+    return peer && this.#forward({ call, body, stopped }, peer, key);
   }
 
-  async #forward(call: InvokeCall, body: Uint8Array, peer: Peer, key: string): Promise<Answer | undefined> {
+  async #forward({ call, body, stopped }: PassedCall, peer: Peer, key: string): Promise<Answer | undefined> {
     const { peers, clock, log } = this.#deps;
     const abort = new AbortController();
-    const stop = onAbort(call.signal, () => abort.abort(call.signal.reason));
+    const listening = [call.signal, stopped].map((signal) => onAbort(signal, () => abort.abort(signal.reason)));
+    let isAccepted = false;
     const late = (ms: number) => clock.after(ms, () => abort.abort(new Error("It has not answered in time")));
     const end = new AbortController();
     let cancelTimer: () => void = () => undefined;
     try {
       if (!(await takesConnections(peer.url, clock, abort.signal))) {
-        if (call.signal.aborted) return undefined;
+        if (abort.signal.aborted) return undefined;
         peers.doubt(peer);
         log.warn("another server cannot be reached", { request_id: call.id, server: peer.id });
         return undefined;
@@ -80,17 +92,20 @@ export class Hops implements Elsewhere {
         });
         return undefined;
       }
+      isAccepted = true;
       log.debug("call passed on", { request_id: call.id, server: peer.id });
       void untilLost(peer.url, clock, end.signal).then((isLost) => isLost && abort.abort(new Error("It has vanished")));
       cancelTimer = late(call.target.function.timeout_ms + KILL_GRACE_MS + TIMEOUT_SLACK_MS + ANSWER_MS);
       return await new AnswerReader(response.body).answer();
     } catch (error) {
-      // Its client has gone: the call ends here, and there.
-      if (call.signal.aborted) return undefined;
+      // Its client has gone, or this server stops: the call ends here, and there.
+      const ended = [call.signal, stopped].find(({ aborted }) => aborted);
+      if (ended !== undefined && isAccepted) throw whyGone(ended);
+      if (ended !== undefined) return undefined;
       peers.doubt(peer);
-      const isRefused = codeOf(error) === "ConnectionRefused";
+      const isUnsent = UNSENT.test(codeOf(error));
       log.warn("another server does not answer", { request_id: call.id, server: peer.id, problem: messageOf(error) });
-      if (isRefused) return undefined;
+      if (isUnsent) return undefined;
       throw new AppError(
         "instance_lost",
         "The call was passed on to another server, which was lost before its answer came: the function may have run",
@@ -99,7 +114,7 @@ export class Hops implements Elsewhere {
     } finally {
       cancelTimer();
       end.abort();
-      stop();
+      for (const stop of listening) stop();
     }
   }
 

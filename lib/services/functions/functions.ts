@@ -125,9 +125,12 @@ export class FunctionService {
     return found && { ...found, name, max_concurrency };
   }
 
-  /** Returns whether a function has a version. */
-  async hasVersion(fn: Function, version: number): Promise<boolean> {
-    return version === fn.version || (await this.#deps.store.versions.find(fn.id, version)) !== undefined;
+  /**
+   * Throws `image_invalid` for a version of a function whose image other servers that live cannot get; not for one with the image that
+   * the function has anyway.
+   */
+  checkReach(fn: Function, version: Function): void {
+    if (version.image_id === null || version.image_id !== fn.image_id) this.#deps.runner.images.checkReach(version);
   }
 
   /** Keeps the versions ready that the routes of a function name now that they have changed. */

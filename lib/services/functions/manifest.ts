@@ -237,7 +237,7 @@ export class ManifestService {
               options,
             )
           : { id: before.id, path: before.path, function: fn, ...options };
-      await this.#deps.routes.checkVersions(after).catch((error: unknown) => {
+      await this.#deps.routes.checkVersions(after, before).catch((error: unknown) => {
         throw errorAbout("Route", name, error);
       });
       writes.push(before === undefined ? { name, after } : { name, before, after });

@@ -147,7 +147,7 @@ export class RouteService {
       };
       checkRouteOptions(after);
       if (fn.id !== before.function.id) checkMove(before, body);
-      const basis = await this.checkVersions(after);
+      const basis = await this.checkVersions(after, before);
       await this.#deps.store.routes.replace(before, after, basis);
       return { before, after };
     });
@@ -175,17 +175,20 @@ export class RouteService {
   }
 
   /**
-   * Throws `invalid_request` if a route names versions that its function does not have. Returns the basis of a write that
-   * depends on them; undefined if the route names none.
+   * Throws `invalid_request` if a route names versions that its function does not have, and `image_invalid` if other servers cannot
+   * get the image of one that it did not name `before`. Returns the basis of a write that depends on them; undefined if the route
+   * names none.
    */
-  async checkVersions(route: Route): Promise<Basis | undefined> {
+  async checkVersions(route: Route, before?: Route): Promise<Basis | undefined> {
     const { revision } = this.#deps.store;
     checkDirections(route);
     const { function: fn } = route;
     const versions = namedVersions(route);
+    const known = before?.function.id === fn.id ? namedVersions(before) : [];
     for (const version of versions) {
-      if (await this.#deps.functions.hasVersion(fn, version)) continue;
-      throw new AppError("invalid_request", noVersion(fn, String(version)));
+      const found = await this.#deps.functions.findVersion(fn, version);
+      if (found === undefined) throw new AppError("invalid_request", noVersion(fn, String(version)));
+      if (!known.includes(version)) this.#deps.functions.checkReach(fn, found);
     }
     return versions.length === 0 ? undefined : { revision };
   }

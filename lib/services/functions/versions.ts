@@ -60,6 +60,7 @@ export class VersionService {
       if (target === undefined) throw new AppError("invalid_request", noVersion(fn, String(version)));
       checkSettings(target);
       this.#deps.secrets.check(target);
+      this.#deps.functions.checkReach(fn, target);
       await this.#deps.runner.check(target);
       const image = await this.#image(target);
       await this.#deps.runner.check(cellsToCheck(undefined, target), image.image_id);

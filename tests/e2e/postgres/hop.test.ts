@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import type { Function, FunctionPools } from "../../../lib/domain/functions/functions.ts";
@@ -7,11 +10,13 @@ import { HOP_PATH, signHop } from "../../../lib/services/cluster/hop-signature.t
 import { Vault } from "../../../lib/services/secrets/vault.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
 import { VERSION } from "../../../lib/version.ts";
+import { makeCertificate } from "../../support/certificates.ts";
 import { fixture } from "../../support/images.ts";
 import { eventually, expectWithin } from "../../support/pace.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { DeafPort } from "./support/deaf-port.ts";
+import { freePort } from "./support/balancer.ts";
 
 const LONG_MS = 60_000;
 /** The instances that are ready at B, which has room for no others; none is ready at A, whose calls start their own if they must. */
@@ -124,6 +129,94 @@ test("an answer that streams passes as it comes, and a client that leaves ends i
     ["cancelled", "warm"],
     ["succeeded", "warm"],
   ]);
+});
+
+test("a client that leaves before its answer ends its call at the other server, which writes its record", async () => {
+  await using ready = await readyFunction();
+  const leave = new AbortController();
+  const before = passedOn(a);
+  const answering = a.invoke(ready.fn, { do: "sleep" }, { signal: leave.signal }).catch(() => "left");
+  expect(await eventually(() => passedOn(a) > before, LONG_MS)).toBe(true);
+  leave.abort();
+  expect(await answering).toBe("left");
+  expect(await records(ready.fn, 1)).toMatchObject([
+    { status: "cancelled", start: "warm", run_ms: expect.any(Number) },
+  ]);
+  // Whatever the server that passed it on might write, it has by now.
+  await untilKnown(ready.fn);
+  expect(await records(ready.fn, 1)).toMatchObject([
+    { status: "cancelled", start: "warm", run_ms: expect.any(Number) },
+  ]);
+});
+
+test("a server that stops waits for calls that it has passed on, and ends them when its time is up", async () => {
+  await using ready = await readyFunction();
+  let made = 0;
+  for (const [DRAIN_MS, ms, expected] of [
+    ["20000", 1_500, { status: "succeeded" }],
+    ["500", 19_000, { status: "cancelled" }],
+  ] as const) {
+    made++;
+    await using c = await cluster.start("c", { LOG_LEVEL: "debug", DRAIN_MS });
+    await dataOf(c, "/v1/system");
+    const answering = c.invoke(ready.fn, { do: "sleep", ms });
+    expect(await eventually(() => passedOn(c) > 0, LONG_MS)).toBe(true);
+    const began = performance.now();
+    c.kill("SIGTERM");
+    const answer = await answering;
+    if (expected.status === "cancelled")
+      expect([answer.status, await answer.json()]).toMatchObject([503, { reason: "shutting_down" }]);
+    else expect(answer.status).toBe(200);
+    await c.exited;
+    await expectWithin(performance.now() - began, 8_000);
+    await untilKnown(ready.fn);
+    // The newest.
+    expect((await records(ready.fn, made))[0]).toMatchObject({ ...expected, start: "warm" });
+  }
+});
+
+test("a call with an Idempotency-Key is passed on once, and its answer is for all that have the key, at any server", async () => {
+  await using ready = await readyFunction();
+  const before = passedOn(a);
+  const init = { headers: { "Idempotency-Key": crypto.randomUUID() } };
+  const body = { do: "sleep", ms: 300 };
+  const answers = await Promise.all([a.invoke(ready.fn, body, init), a.invoke(ready.fn, body, init)]);
+  answers.push(await b.invoke(ready.fn, body, init));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+  const ids = answers.map(({ headers }) => headers.get("x-request-id"));
+  expect(new Set(ids).size).toBe(1);
+  expect(passedOn(a)).toBe(before + 1);
+  expect(await records(ready.fn, 1)).toMatchObject([{ id: ids[0], status: "succeeded", start: "warm" }]);
+});
+
+test("a server with https is passed calls on if the one where they come in trusts its certificate, and none otherwise", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "slipway-hop-"));
+  await makeCertificate(directory, "own");
+  const [cert, key] = [join(directory, "own.pem"), join(directory, "own.key")];
+  await using own = await startCluster();
+  const port = String(freePort());
+  const encrypted = { PORT: port, ADVERTISE_URL: `https://127.0.0.1:${port}`, TLS_CERT: cert, TLS_KEY: key };
+  await using ready = await own.start("ready", { ...encrypted, WARM_MAX: "1", MAX_INSTANCES: "1" });
+  await using trusting = await own.start("trusting", { NODE_EXTRA_CA_CERTS: cert, LOG_LEVEL: "debug" });
+  await using other = await own.start("other", { LOG_LEVEL: "debug" });
+  const fn = await other.createFunction(await fixture("chaos"), { warm_min: 1 });
+  expect(ready.url).toStartWith("https:");
+  const knows = async (server: SpawnedServer) => {
+    const { servers } = await dataOf<SystemState>(server, "/v1/system");
+    return servers?.some((member) => member.id === "ready" && member.ready === 1) === true;
+  };
+  for (const [server, count] of [
+    [trusting, 1],
+    [other, 0],
+  ] as const) {
+    expect(await eventually(() => knows(server), LONG_MS)).toBe(true);
+    expect((await server.invoke(fn, { do: "echo" })).status).toBe(200);
+    expect(passedOn(server)).toBe(count);
+  }
+  const warning = other.log.find(({ event }) => event === "another server does not answer");
+  expect(warning).toMatchObject({ server: "ready", problem: expect.stringContaining("self signed certificate") });
+  await other.deleteFunction(fn.id);
+  await rm(directory, { recursive: true });
 });
 
 test("a call that was forged, comes again, or was for another process is refused", async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { SystemState } from "../../../lib/domain/system/system.ts";
+import type { Route } from "../../../lib/domain/routes/routes.ts";
 import type { FunctionVersion } from "../../../lib/domain/functions/versions.ts";
 import { acquireEngine, type Engine, startNewestEngine } from "../../../.ci/engine/engine.ts";
 import type { EngineClient } from "../../../.ci/engine/engine-client.ts";
@@ -142,12 +143,44 @@ test("an image of no registry is refused while a server with another engine live
   expect([await call(a, fn), await call(c, fn)]).toEqual([200, 200]);
 
   b = await start("b", there);
+  await knowEachOther(a, b, c);
   await seenAt(b, fn);
   const failed = await b.invoke(fn, { do: "exit" });
   expect([failed.status, await failed.json()]).toMatchObject([
     502,
     { reason: "image_unavailable", message: expect.stringContaining("is not on this server's engine") },
   ]);
-  await a.deleteFunction(fn.id);
+  // Whatever would bring back a version with it is refused in the same words.
+  const { reference } = await registry.pushUnique("team/other:1");
+  await api<Function>(a, "PATCH", `/v1/functions/${fn.id}`, { name: "reached", image: reference });
+  const old = { path: "/old", function_id: fn.id, version: 1 };
+  const route = await api<Route>(a, "POST", "/v1/routes", { path: "/reached", function_id: fn.id, version: 2 });
+  const manifest = { version: 1, functions: {}, routes: { "/applied": { function: "reached", version: 1 } } };
+  for (const [method, path, body] of [
+    ["POST", `/v1/functions/${fn.id}/rollback`, { version: 1 }],
+    ["POST", "/v1/routes", old],
+    ["PATCH", `/v1/routes/${route.id}`, { split: { version: 1, percent: 10, sticky_header: null } }],
+    ["POST", "/v1/apply", manifest],
+    ["POST", "/v1/apply?dry_run=true", manifest],
+  ] as const) {
+    const response = await fetch(a.url + path, { method, body: JSON.stringify(body) });
+    expect([path, response.status, await response.json()]).toMatchObject([
+      path,
+      400,
+      {
+        reason: "image_invalid",
+        message: expect.stringContaining('of other servers ("b") cannot get it: push it to a'),
+      },
+    ]);
+  }
+  b.kill("SIGTERM");
+  await b.exited;
+  await knowEachOther(a, c);
+  const kept = await api<Route>(a, "POST", "/v1/routes", old);
+  b = await start("b", there);
+  await knowEachOther(a, b, c);
+  // What is there stays, and can be changed in other ways.
+  await api<Route>(a, "PATCH", `/v1/routes/${kept.id}`, { path: "/older" });
+  await api<Function>(a, "DELETE", `/v1/functions/${fn.id}?cascade=true`);
   await here.docker("rmi", "-f", image);
 });

@@ -43,6 +43,7 @@ export class FakeEngine {
       await this.onFind(reference);
       return this.labels.has(reference) ? found(reference) : undefined;
     },
+    checkReach: () => undefined,
     signals: (imageId: string): Promise<ImageSignals | undefined> => {
       if (this.lost.has(imageId)) return Promise.resolve(undefined);
       const reference = imageId.replace(/^(?:new )?id of /, "");

@@ -189,6 +189,41 @@ test("a second server with the same id is refused while the first one lives", as
   expect(Math.abs(next.clock.now() - Date.now())).toBeLessThan(60_000);
 });
 
+test("a server whose id another one has taken while its connection was cut begins no work", async () => {
+  const database = await newDatabase();
+  const { url } = database;
+  // It looks at its lock only if the test lets it.
+  const beats: (() => void)[] = [];
+  const held: Clock = {
+    ...systemClock,
+    after: (ms, beat) => {
+      if (ms !== 2_000) return systemClock.after(ms, beat);
+      beats.push(beat);
+      return () => undefined;
+    },
+  };
+  await using first = await openShared(url, options("a", held));
+  for (const id of ["x", "y"]) await first.store.ledger.submit(newWork(id, { function_id: id }));
+  const claim = async ({ store: { ledger }, clock }: typeof first, function_id: string) => {
+    const turns = { functions: [{ function_id, most: 1 }], limit: 1, urgent: 1 };
+    return (await ledger.claim(turns, { now: clock.now(), until: clock.now() + LEASE_MS })).claimed.length;
+  };
+  expect(await claim(first, "x")).toBe(1);
+  await database.run(
+    "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+  );
+  await using second = await openShared(url, options("a"));
+  for (const beat of beats.splice(0)) beat();
+  const isRefused = () =>
+    first.store.check().then(
+      () => false,
+      (error: unknown) => String(error).includes("Another server with this SERVER_ID"),
+    );
+  expect(await eventually(isRefused)).toBe(true);
+  expect(await claim(first, "y")).toBe(0);
+  expect(await claim(second, "y")).toBe(1);
+});
+
 test("a server whose time of day is set takes no work of others, and its own leases stay as long", async () => {
   const { url } = await newDatabase();
   let step = 0;
