@@ -37,8 +37,10 @@ class InstantAttempts implements AttemptMaker {
 
   /** Answers the worker, which asks this before it chooses a function. */
   get available(): boolean {
-    this.#looked = performance.now();
-    return !this.#running && this.took.length < this.#count;
+    const isFree = !this.#running && this.took.length < this.#count;
+    // It asks again before it begins.
+    if (isFree) this.#looked ??= performance.now();
+    return isFree;
   }
 
   room(): number {
@@ -51,6 +53,7 @@ class InstantAttempts implements AttemptMaker {
 
   async run(): Promise<AttemptResult> {
     this.took.push(performance.now() - (this.#looked ?? Number.NaN));
+    this.#looked = undefined;
     if (this.took.length === this.#count) this.#all.resolve();
     this.#running = true;
     // An attempt begins and ends in different turns of the event loop.

@@ -40,11 +40,16 @@ export class FunctionRotation {
       const most = Math.min(atOnce, pieces, room(function_id));
       return most > 0 ? [{ function_id, priority, most }] : [];
     });
-    const limit = Math.max(0, ...open.map(({ most }) => most));
+    const limit = open.reduce((widest, { most }) => Math.max(widest, most), 0);
     if (limit === 0) return undefined;
     const urgent = this.#byPriority ? Math.ceil(limit / 2) : Math.floor(limit / 2);
     // No other function can get one of these turns.
-    const highest = open.toSorted((one, other) => other.priority - one.priority).slice(0, urgent);
+    const highest: typeof open = [];
+    for (const one of open) {
+      const position = highest.findLastIndex(({ priority }) => priority >= one.priority) + 1;
+      if (position < urgent) highest.splice(position, 0, one);
+      if (highest.length > urgent) highest.pop();
+    }
     const chosen = new Set([...highest, ...open.slice(0, urgent === limit ? 0 : limit)]);
     const functions = open.filter((one) => chosen.has(one)).map(({ function_id, most }) => ({ function_id, most }));
     return { functions, limit, urgent };
