@@ -41,10 +41,11 @@ export class PostgresAudit implements AuditLog {
     let removed = 0;
     for (const event of AUDIT_EVENTS) {
       removed += await this.#client.run(
-        `delete from audit where id in (
+        `with batch as materialized (
            select id from audit where event = $event and (at < $before or id <= coalesce(
              (select id from audit where event = $event order by id desc limit 1 offset $keep::bigint), 0))
-           order by id limit $batch::bigint)`,
+           order by id limit $batch::bigint)
+         delete from audit using batch where audit.id = batch.id`,
         { event, before: timestamp(before), keep: keep[event], batch },
       );
     }

@@ -69,9 +69,11 @@ export class DeliveryTable {
   /** Makes due now what would be later than any wait allows, and lets what a clock that was ahead began begin now; returns how many. */
   takeBack(statements: Statements, now: number): Promise<number> {
     return statements.run(
-      `update deliveries set due = least(due, $now::bigint), since = least(since, $now::bigint) where invocation_id in (
+      `with batch as materialized (
          select invocation_id from deliveries
-         where state = 'waiting' and (due > $latest::bigint or since > $furthest::bigint) limit ${BATCH})`,
+         where state = 'waiting' and (due > $latest::bigint or since > $furthest::bigint) limit ${BATCH})
+       update deliveries set due = least(due, $now::bigint), since = least(since, $now::bigint)
+       from batch where deliveries.invocation_id = batch.invocation_id`,
       { now, latest: furthest(now) + CALLBACK.max_ms, furthest: furthest(now) },
     );
   }

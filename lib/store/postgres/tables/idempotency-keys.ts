@@ -85,8 +85,10 @@ export const idempotencyKeys = {
   /** Makes keys as old as now that a clock that was ahead has kept, at most a batch; returns how many. */
   takeBack(statements: Statements, now: number): Promise<number> {
     return statements.run(
-      `update idempotency_keys set created_at = $now::bigint where (function_id, owner, key) in (
-         select function_id, owner, key from idempotency_keys where created_at > $furthest::bigint limit ${BATCH})`,
+      `with batch as materialized (
+         select function_id, owner, key from idempotency_keys where created_at > $furthest::bigint limit ${BATCH})
+       update idempotency_keys as kept set created_at = $now::bigint from batch
+       where kept.function_id = batch.function_id and kept.owner = batch.owner and kept.key = batch.key`,
       { now, furthest: furthest(now) },
     );
   },
@@ -94,9 +96,11 @@ export const idempotencyKeys = {
   /** Removes keys from before that moment, at most a batch; returns how many. */
   prune(statements: Statements, before: number): Promise<number> {
     return statements.run(
-      `delete from idempotency_keys where (function_id, owner, key) in (
+      `with batch as materialized (
          select function_id, owner, key from idempotency_keys where created_at < $before::bigint
-         order by created_at limit ${BATCH})`,
+         order by created_at limit ${BATCH})
+       delete from idempotency_keys as kept using batch
+       where kept.function_id = batch.function_id and kept.owner = batch.owner and kept.key = batch.key`,
       { before },
     );
   },

@@ -182,8 +182,8 @@ export class InvocationTable {
   /** Lets records that ended after `furthest` end now, at most a batch; returns how many. */
   takeBack(statements: Statements, now: number, furthest: number): Promise<number> {
     return statements.run(
-      `update invocations set finished_at = $now where id in (
-         select id from invocations where finished_at > $furthest limit ${TAKE_BACK_BATCH})`,
+      `with batch as materialized (select id from invocations where finished_at > $furthest limit ${TAKE_BACK_BATCH})
+       update invocations set finished_at = $now from batch where invocations.id = batch.id`,
       { now: timestamp(now), furthest: timestamp(furthest) },
     );
   }

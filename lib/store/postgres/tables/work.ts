@@ -214,9 +214,10 @@ export class WorkTable {
   /** Makes ready what has become due, at most a batch, and returns its functions and priorities. */
   wake(statements: Statements, now: number): Promise<ReadyWork[]> {
     return statements.all<ReadyWork>(
-      `update work set state = 'ready' where invocation_id in (
+      `with batch as (
          select invocation_id from work where state = 'waiting' and due <= $now::bigint
          order by due limit ${BATCH} for update skip locked)
+       update work set state = 'ready' from batch where work.invocation_id = batch.invocation_id
        returning function_id, priority`,
       { now },
     );
@@ -279,10 +280,11 @@ export class WorkTable {
   /** Lets waits begin now that began after `furthest`, at most a batch; returns them with the times at which they end. */
   takeBack(statements: Statements, now: number, furthest: number): Promise<Pick<Work, "invocation_id" | "due">[]> {
     return statements.all<Pick<Work, "invocation_id" | "due">>(
-      `update work set due = $now::bigint + due - waits_since, waits_since = $now::bigint where invocation_id in (
+      `with batch as (
          select invocation_id from work where state = 'waiting' and waits_since > $furthest::bigint
          order by invocation_id limit ${BATCH} for update)
-       returning invocation_id, due`,
+       update work set due = $now::bigint + due - waits_since, waits_since = $now::bigint
+       from batch where work.invocation_id = batch.invocation_id returning work.invocation_id, due`,
       { now, furthest },
     );
   }
