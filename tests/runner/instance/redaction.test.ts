@@ -65,7 +65,7 @@ describe("Redaction.entries", () => {
           const long = values.filter((one) => Buffer.byteLength(one) >= 4);
           for (const one of long) expect(after).not.toContain(one);
           const begun = [4, 5, 6, 7].filter((length) => before.length >= length).map((length) => before.slice(-length));
-          const cut = long.some((one) => begun.some((end) => one.trim().startsWith(end)));
+          const cut = long.some((one) => begun.some((end) => one.startsWith(end) || one.trim().startsWith(end)));
           if (!cut && long.every((one) => !before.includes(one.trim()))) expect(after).toBe(before);
         }
       }),
