@@ -5,6 +5,18 @@ export class DeadlineError extends Error {
   override readonly name = "DeadlineError";
 }
 
+/** Thrown if a connection leads to another primary than the one that was written to: nothing was done there. */
+export class OtherPrimaryError extends Error {
+  override readonly name = "OtherPrimaryError";
+
+  /** The difference is the end of a sentence about the new one. */
+  constructor(difference: string) {
+    super(
+      `The database is not the one that was used before (${difference}). Let its address lead to the primary; if this one is right, start Slipway again`,
+    );
+  }
+}
+
 /** Seconds after which a client may try again while the database is away. */
 const AWAY_RETRY_S = 2;
 
@@ -30,9 +42,14 @@ export function isRival(error: unknown): boolean {
 }
 
 /** Returns whether nothing was done as the database of that connection can only be read: another one may have taken its place. */
-export function isReadOnly(error: unknown): boolean {
+function isReadOnly(error: unknown): boolean {
   // 55000: a standby knows no position in the log.
   return ["25006", "55000"].includes(sqlStateOf(error));
+}
+
+/** Returns whether nothing was done, and a new connection may lead to the right database. */
+export function isElsewhere(error: unknown): boolean {
+  return isReadOnly(error) || error instanceof OtherPrimaryError;
 }
 
 /**
@@ -57,6 +74,7 @@ export function mapError(error: unknown): unknown {
     return new AppError("storage_full", message, { cause: error, retry_after_s: 10 });
   }
   if (isReadOnly(error)) return unavailable("The database can only be read: try again later", error);
+  if (error instanceof OtherPrimaryError) return unavailable(error.message, error);
   if (error instanceof DeadlineError || isCut(error)) {
     return unavailable("The database does not answer: try again later", error);
   }

@@ -3,6 +3,7 @@ import { StoreError } from "../errors.ts";
 import type { MemberStore } from "../members.ts";
 import type { Store } from "../store.ts";
 import { Client } from "./client/client.ts";
+import { Primary } from "./client/primary.ts";
 import { openProblem } from "./errors.ts";
 import { moveDatabase, type MovedRows, type MoveOptions, undoMove } from "./move/move.ts";
 import { placeOf } from "./move/target.ts";
@@ -20,11 +21,12 @@ export interface SharedStore extends AsyncDisposable {
 /** Opens the database at a URL as the server with an id, which no other may have at the same time. Throws a `StoreError`. */
 export async function openShared(
   url: string,
-  options: Omit<PostgresOptions, "isPresent" | "isTime">,
+  options: Omit<PostgresOptions, "isPresent" | "isTime" | "primary">,
 ): Promise<SharedStore> {
   await using made = new AsyncDisposableStack();
   // Apart from the others: a server that is busy is not dead.
-  const client = made.use(new Client(url, { connections: 1 }));
+  const primary = new Primary();
+  const client = made.use(new Client(url, { connections: 1, primary }));
   const presence = made.use(new Presence(client, options));
   await presence.begin().catch((error: unknown) => {
     throw error instanceof StoreError ? error : new StoreError(openProblem(error), { cause: error });
@@ -32,7 +34,7 @@ export async function openShared(
   const { clock } = presence;
   const isPresent = () => presence.isHeld;
   const isTime = (now: number) => presence.isTime(now);
-  const store = made.use(await openPostgresStore(url, { ...options, clock, isPresent, isTime }));
+  const store = made.use(await openPostgresStore(url, { ...options, clock, isPresent, isTime, primary }));
   const members = new ServerTable({ client, id: options.server_id, isPresent });
   const owned = made.move();
   return { store, clock, members, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };

@@ -1,6 +1,7 @@
 import type { Logger } from "../../log.ts";
 import { StoreError } from "../errors.ts";
 import { Client } from "./client/client.ts";
+import type { Primary } from "./client/primary.ts";
 import { openProblem } from "./errors.ts";
 import { migrate } from "./migrations/migrations.ts";
 
@@ -16,8 +17,8 @@ interface Server {
 }
 
 /** Connects to the database at a URL, checks what it is, and migrates it. Throws a `StoreError` that names the remedy. */
-export async function openClient(url: string, log: Logger): Promise<Client> {
-  const client = new Client(url);
+export async function openClient(url: string, log: Logger, primary?: Primary): Promise<Client> {
+  const client = new Client(url, primary === undefined ? {} : { primary });
   try {
     await check(client);
     await migrate(client, log);

@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import type { Primary } from "./client/primary.ts";
 import { VersionCatchUp } from "./configuration/catch-up.ts";
 import { Contact } from "./contact.ts";
 import { MirrorDatabase } from "./configuration/mirror-database.ts";
@@ -44,6 +45,8 @@ export interface PostgresOptions {
   readonly isPresent?: () => boolean;
   /** Takes what the database's clock has just shown, in milliseconds. Returns false if `clock` was behind it; true by default. */
   readonly isTime?: (now: number) => boolean;
+  /** The primary that other connections of this server share; its own by default. */
+  readonly primary?: Primary;
 }
 
 /** Longer than a server takes to find out that the database is back, and to write what it has. */
@@ -54,7 +57,7 @@ const POLL_MS = 1_000;
 
 /** Connects to the database at a URL, which other servers may use at the same time. Throws a `StoreError`. */
 export async function openPostgresStore(url: string, options: PostgresOptions): Promise<PostgresStore> {
-  const client = await openClient(url, options.log);
+  const client = await openClient(url, options.log, options.primary);
   const store = new PostgresStore(client, options);
   try {
     await store.begin();

@@ -43,18 +43,24 @@ export interface PrivatePostgres extends AsyncDisposable {
 }
 
 /**
- * Starts a PostgreSQL with further settings (`synchronous_commit=off`). Nothing of it is synced to the disk: what a process has
+ * Starts a PostgreSQL with further settings (`synchronous_commit=off`), an empty one or a standby that is a copy of another. Nothing of it is synced to the disk: what a process has
  * written outlives it in the kernel's memory, so only a power cut would show the difference.
  */
-export async function startPostgres(settings: readonly string[] = []): Promise<PrivatePostgres> {
+export async function startPostgres(
+  settings: readonly string[] = [],
+  { standbyOf }: { readonly standbyOf?: PrivatePostgres } = {},
+): Promise<PrivatePostgres> {
   const programs = await postgresPrograms();
   const directory = mkdtempSync(join(tmpdir(), "slipway-postgres-"));
   const isRoot = process.getuid?.() === 0;
   if (isRoot) chownSync(directory, NOBODY, NOBODY);
   const data = join(directory, "data");
   const as = isRoot ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--pdeathsig=QUIT"] : [];
-  const initdb = ["-D", data, "-U", "slipway", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"];
-  const made = Bun.spawnSync([...as, join(programs, "initdb"), ...initdb], { stderr: "pipe", cwd: directory });
+  const fresh = ["initdb", "-U", "slipway", "--auth=trust", "--encoding=UTF8", "--locale=C"];
+  const copy = ["pg_basebackup", "-U", "slipway", "-h", standbyOf?.directory ?? "", "-R", "--checkpoint=fast"];
+  const [program = "", ...how] = standbyOf === undefined ? fresh : copy;
+  const make = [...as, join(programs, program), "-D", data, "--no-sync", ...how];
+  const made = Bun.spawnSync(make, { stderr: "pipe", cwd: directory });
   if (made.exitCode !== 0) throw new Error(`Cannot make a database: ${made.stderr.toString()}`);
   const remover = Bun.spawn(["sh", "-c", REMOVE_AT_END, "sh", directory], {
     stdin: "pipe",

@@ -1,5 +1,6 @@
 import { SQL, type TransactionSQL } from "bun";
-import { DeadlineError, isCut, isReadOnly, isRival, mapError } from "../errors.ts";
+import { DeadlineError, isCut, isElsewhere, isRival, mapError } from "../errors.ts";
+import { Primary } from "./primary.ts";
 import { Pulse } from "./pulse.ts";
 import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 
@@ -48,6 +49,8 @@ interface ClientOptions {
   /** The limit of a statement and of a transaction, in milliseconds. */
   readonly deadline_ms?: number;
   readonly connections?: number;
+  /** The primary that several clients share. */
+  readonly primary?: Primary;
 }
 
 /** A statement, or a transaction, that is under way. */
@@ -69,11 +72,21 @@ export class Client implements Statements, AsyncDisposable {
   readonly #unanswered = new Set<Unanswered>();
   #sql: SQL;
   #renewedAt = -Infinity;
+  readonly #primary: Primary;
+  /** How often a connection was made or cut, and the same when it was last known where connections lead. */
+  #changes = 1;
+  #checkedChanges = 0;
+  #checking: Promise<void> | undefined;
 
-  constructor(url: string, { deadline_ms = DEADLINE_MS, connections = CONNECTIONS }: ClientOptions = {}) {
+  constructor(
+    url: string,
+    { deadline_ms = DEADLINE_MS, connections = CONNECTIONS, primary = new Primary() }: ClientOptions = {},
+  ) {
+    this.#primary = primary;
     const whole = withSession(url);
-    const connect = (max: number) => new SQL(whole, { max, bigint: true, connectionTimeout: 5 });
-    this.#connect = () => connect(connections);
+    const connect = (max: number, onChange?: () => void) =>
+      new SQL(whole, { max, bigint: true, connectionTimeout: 5, onconnect: onChange, onclose: onChange });
+    this.#connect = () => connect(connections, () => void this.#changes++);
     this.#pulse = new Pulse(() => {
       const sql = connect(1);
       return { ask: () => sql.unsafe("select 1"), close: () => sql.close({ timeout: 0 }) };
@@ -112,7 +125,7 @@ export class Client implements Statements, AsyncDisposable {
           }),
         );
       } catch (error) {
-        const isUndone = isReadOnly(error) || (!isCommitting && isCut(error));
+        const isUndone = isElsewhere(error) || (!isCommitting && isCut(error));
         const again = isRival(error) ? tries < TRIES : isUndone && cuts++ === 0;
         if (!again) throw mapError(error);
       }
@@ -162,6 +175,8 @@ export class Client implements Statements, AsyncDisposable {
   }
 
   #reconnect(): void {
+    this.#changes++;
+    this.#checking = undefined;
     this.#sql = this.#connect();
     for (const [channel, run] of this.#listeners)
       void this.#sql.listen(channel, run, () => run()).catch(() => undefined);
@@ -170,7 +185,7 @@ export class Client implements Statements, AsyncDisposable {
   async #once(sql: string, bindings: Bindings): Promise<Result> {
     try {
       return await this.#bounded((client) => execute(client, sql, bindings)).catch((error: unknown) => {
-        if (!isCut(error) && !isReadOnly(error)) throw error;
+        if (!isCut(error) && !isElsewhere(error)) throw error;
         return this.#bounded((client) => execute(client, sql, bindings));
       });
     } catch (error) {
@@ -185,14 +200,31 @@ export class Client implements Statements, AsyncDisposable {
     this.#unanswered.add(statement);
     this.#watch(statement);
     try {
-      return await Promise.race([run(statement.client), late]);
+      const client = statement.client;
+      const isChecked = this.#checkedChanges === this.#changes;
+      return await Promise.race([isChecked ? run(client) : this.#check(client).then(() => run(client)), late]);
     } catch (error) {
-      if (isReadOnly(error)) this.#renew(statement.client);
+      if (isElsewhere(error)) this.#renew(statement.client);
       throw error;
     } finally {
       clearTimeout(statement.timer);
       this.#unanswered.delete(statement);
     }
+  }
+
+  /** Checks where connections lead; all who wait for it at the same time share the question. */
+  #check(client: SQL): Promise<void> {
+    if (this.#checking !== undefined) return this.#checking;
+    const checking = this.#ask(client).finally(() => {
+      if (this.#checking === checking) this.#checking = undefined;
+    });
+    return (this.#checking = checking);
+  }
+
+  async #ask(client: SQL): Promise<void> {
+    const changes = this.#changes;
+    await this.#primary.check(client);
+    this.#checkedChanges = changes;
   }
 
   #watch(statement: Unanswered): void {

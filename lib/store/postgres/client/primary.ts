@@ -1,0 +1,52 @@
+import type { SQL } from "bun";
+import { OtherPrimaryError, sqlStateOf } from "../errors.ts";
+
+/**
+ * PostgreSQL's own number of a cluster of databases, and that of its primaries: a standby that takes over, or a backup that is restored, raises
+ * it.
+ */
+const IDENTITY = `
+  select (select system_identifier::text from pg_control_system()) as system,
+    substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline`;
+
+interface Identity {
+  readonly system: string;
+  /** Eight hexadecimal digits. */
+  readonly timeline: string;
+}
+
+/**
+ * The primary that a server writes to. One that another has replaced lacks what was written since: if an address leads back to it, or to
+ * another cluster, it is refused, as what one server writes there would be unknown to the others.
+ */
+export class Primary {
+  #known: Identity | undefined;
+
+  /** Asks a connection where it leads. Throws an `OtherPrimaryError` if that is not the known primary or one that came after it. */
+  async check(client: SQL): Promise<void> {
+    const found = await identityOf(client);
+    if (found === undefined) return;
+    const known = this.#known;
+    if (known !== undefined && known.system !== found.system) {
+      throw new OtherPrimaryError(`it belongs to the cluster ${found.system}, and the one before to ${known.system}`);
+    }
+    if (known !== undefined && known.timeline > found.timeline) {
+      throw new OtherPrimaryError(
+        `another one has replaced it: its timeline is ${Number.parseInt(found.timeline, 16)}, after ${Number.parseInt(known.timeline, 16)}`,
+      );
+    }
+    this.#known = found;
+  }
+}
+
+/** Returns undefined if PostgreSQL does not say, as with some services. */
+async function identityOf(client: SQL): Promise<Identity | undefined> {
+  try {
+    const [row] = await client.unsafe<Identity[]>(IDENTITY);
+    return row;
+  } catch (error) {
+    // 42: no such function, or no right to it; 0A: not supported.
+    if (["42", "0A"].some((start) => sqlStateOf(error).startsWith(start))) return undefined;
+    throw error;
+  }
+}
