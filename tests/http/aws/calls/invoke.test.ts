@@ -8,6 +8,7 @@ import { invokeWithResponseStream } from "../../../../lib/http/aws/calls/stream.
 import { AbandonedCalls } from "../../../../lib/http/aws/wire/abandoned.ts";
 import type { AwsRequest, AwsTools } from "../../../../lib/http/aws/wire/tools.ts";
 import { BodyMemory } from "../../../../lib/http/calls/body-memory.ts";
+import { Freshness } from "../../../../lib/services/cluster/freshness.ts";
 import type { Answer } from "../../../../lib/services/calls/invocations.ts";
 import { FakeClock, settled } from "../../../support/fake-clock.ts";
 import { rejectionOf, someFunction, someInvocation } from "../../../store/sqlite/support/stores.ts";
@@ -39,6 +40,7 @@ function server({ type = "application/json", body = "{}" } = {}) {
       at: (_fn: unknown, version: number) => ([2, 3].includes(version) ? { ...fn, version } : undefined),
       findVersion: async (_fn: unknown, version: number) => (version <= 3 ? { ...fn, version } : undefined),
     },
+    freshness: new Freshness(null),
     bodyMemory,
     readBody: async (request: Request) => new Uint8Array(await request.arrayBuffer()),
     request_bytes: LONG,
