@@ -223,7 +223,7 @@ export class Client implements Statements, AsyncDisposable {
 
   async #ask(client: SQL): Promise<void> {
     const changes = this.#changes;
-    await this.#primary.check(client);
+    await this.#primary.check((sql) => client.unsafe(sql));
     this.#checkedChanges = changes;
   }
 

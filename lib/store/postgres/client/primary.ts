@@ -1,4 +1,3 @@
-import type { SQL } from "bun";
 import { OtherPrimaryError, sqlStateOf } from "../errors.ts";
 
 /**
@@ -9,11 +8,15 @@ const IDENTITY = `
   select (select system_identifier::text from pg_control_system()) as system,
     substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline`;
 
+/** The row of `IDENTITY`. */
 interface Identity {
   readonly system: string;
   /** Eight hexadecimal digits. */
   readonly timeline: string;
 }
+
+/** Runs a statement on the connections that are checked, and returns its rows. */
+type Ask = (sql: string) => Promise<readonly Identity[]>;
 
 /**
  * The primary that a server writes to. One that another has replaced lacks what was written since: if an address leads back to it, or to
@@ -22,9 +25,9 @@ interface Identity {
 export class Primary {
   #known: Identity | undefined;
 
-  /** Asks a connection where it leads. Throws an `OtherPrimaryError` if that is not the known primary or one that came after it. */
-  async check(client: SQL): Promise<void> {
-    const found = await identityOf(client);
+  /** Asks where connections lead. Throws an `OtherPrimaryError` if that is not the known primary or one that came after it. */
+  async check(ask: Ask): Promise<void> {
+    const found = await identityOf(ask);
     if (found === undefined) return;
     const known = this.#known;
     if (known !== undefined && known.system !== found.system) {
@@ -40,10 +43,9 @@ export class Primary {
 }
 
 /** Returns undefined if PostgreSQL does not say, as with some services. */
-async function identityOf(client: SQL): Promise<Identity | undefined> {
+async function identityOf(ask: Ask): Promise<Identity | undefined> {
   try {
-    const [row] = await client.unsafe<Identity[]>(IDENTITY);
-    return row;
+    return (await ask(IDENTITY))[0];
   } catch (error) {
     // 42: no such function, or no right to it; 0A: not supported.
     if (["42", "0A"].some((start) => sqlStateOf(error).startsWith(start))) return undefined;
