@@ -2,11 +2,13 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { runOrThrow } from "../../../.ci/packages.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { blocksOf, readPage } from "../../docs/support/markdown-blocks.ts";
 import { fixture } from "../../support/images.ts";
+import { ownedContainers } from "../../support/leaks.ts";
 import { eventually } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
@@ -55,6 +57,12 @@ function environment(id: string) {
     SECRET_KEY_FILE: join(directory, "secret-key"),
     SERVER_ID: id,
   };
+}
+
+/** Lets a server end, which removes its containers. */
+async function stop(server: SpawnedServer): Promise<void> {
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
 }
 
 function start(id: string): Promise<SpawnedServer> {
@@ -138,7 +146,7 @@ test("a call of a server that does not come back ends as lost, and as it really 
   await using away = await start("away");
   await using gone = await start("gone");
   const slow = await a.createFunction(await fixture("chaos"), { timeout_ms: 60_000 });
-  const calls = [away, gone].map((server) => server.invoke(slow, { do: "sleep", ms: 2_000 }).catch(() => undefined));
+  const calls = [away, gone].map((server) => server.invoke(slow, { do: "sleep", ms: 8_000 }).catch(() => undefined));
   const records = async () => {
     const response = await fetch(`${a.url}/v1/invocations?function_id=${slow.id}`);
     return ((await response.json()) as { data: { invocations: Invocation[] } }).data.invocations; // an envelope
@@ -165,8 +173,13 @@ test("a call of a server that does not come back ends as lost, and as it really 
   const ends = (await records()).map(({ status, message }) => ({ status, message }));
   expect(ends).toContainEqual({ status: "succeeded", message: null });
   expect(ends).toContainEqual({ status: "failed", message: lostOn("gone") });
+  await using back = await start("gone");
+  await stop(a);
+  await stop(away);
   // It removes what its predecessor may have left on the engine.
-  await using _back = await start("gone");
+  const { client } = await acquireEngine();
+  expect(await eventually(async () => (await ownedContainers(client)).length === 0, LONG_MS)).toBe(true);
+  await stop(back);
 });
 
 test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls go on, and submissions say 503 until it is back", async () => {
