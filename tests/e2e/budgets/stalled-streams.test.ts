@@ -33,7 +33,9 @@ const net = require("node:net");
 let sent = 0;
 let read = 0;
 let waiting = [];
-const answer = (socket, body) => socket.end("HTTP/1.1 200 OK\\r\\nContent-Length: " + body.length + "\\r\\n\\r\\n" + body);
+// Else a connection that is just being closed may be taken for the next request.
+const HEAD = "HTTP/1.1 200 OK\\r\\nConnection: close\\r\\n";
+const answer = (socket, body) => socket.end(HEAD + "Content-Length: " + body.length + "\\r\\n\\r\\n" + body);
 const piece = Buffer.alloc(65_536, "x");
 net.createServer((socket) => {
   socket.on("error", () => {});
@@ -48,7 +50,7 @@ net.createServer((socket) => {
     if (url.startsWith("/state")) return answer(socket, JSON.stringify({ sent, read }));
     if (url.startsWith("/go")) { for (const begin of waiting.splice(0)) begin(); return answer(socket, "{}"); }
     if (method === "GET") {
-      socket.write("HTTP/1.1 200 OK\\r\\nContent-Length: " + length + "\\r\\n\\r\\n");
+      socket.write(HEAD + "Content-Length: " + length + "\\r\\n\\r\\n");
       let left = length;
       const more = () => {
         while (left > 0) { left -= piece.length; sent += piece.length; if (!socket.write(piece)) return socket.once("drain", more); }
