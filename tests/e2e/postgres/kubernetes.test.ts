@@ -99,6 +99,8 @@ function onCluster(programs: string): void {
   test(
     "a rollout under load fails no call and loses no submission",
     async () => {
+      // Pods that are not available yet, by `minReadySeconds`, are stopped all at once.
+      await kubectl("rollout", "status", "daemonset/slipway", "--timeout=10m");
       const load = new Load(target, UNHURRIED);
       await kubectl("rollout", "restart", "daemonset/slipway");
       await kubectl("rollout", "status", "daemonset/slipway", "--timeout=10m");
