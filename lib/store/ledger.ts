@@ -109,7 +109,7 @@ export interface NewInvocation {
   readonly invocation: Invocation & { readonly run_at: string };
   /** Its request, or the id of the invocation whose request it has. */
   readonly request: Pick<Payload, "request" | "request_meta"> | { readonly copy_of: string };
-  /** When its wait began, if it waits for some time (milliseconds since the epoch), and not for a moment that was named. */
+  /** The beginning of its wait (milliseconds since the epoch), if it waits for some time and not for a moment that was named. */
   readonly waits_since?: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What servers that share functions know of images. An image is the same on all engines by its digest, but has another id in
+ * The images of functions that servers share. An image is the same on all engines by its digest, but has another id in
  * each kind of image store. So functions keep the id that the server which registered them has written, and each server knows
  * the one on its own engine.
  */

@@ -1,7 +1,7 @@
 import type { Turns } from "../../store/ledger.ts";
 import type { ReadyWork } from "../../store/records.ts";
 
-/** What is known of the work of a function that is ready: its highest priority, and the most that it can be. */
+/** The ready work of a function, as far as it is known: its highest priority, and the most that it can be. */
 interface Known {
   readonly priority: number;
   readonly pieces: number;

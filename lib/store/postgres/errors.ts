@@ -92,7 +92,7 @@ function unavailable(message: string, cause: unknown): AppError {
   return new AppError("database_unavailable", message, { cause, retry_after_s: AWAY_RETRY_S });
 }
 
-/** What to do about a database that cannot be opened, by the states that say why; the first that fits. */
+/** The remedies for a database that cannot be opened, by the states that say why; the first that fits. */
 const HINTS: readonly (readonly [states: readonly string[], hint: string])[] = [
   [["28"], "check its user and password"],
   [["3D000"], "create it first"],

@@ -26,6 +26,7 @@ export const NOT_RUN = [
   "tests/e2e/postgres/servers.test.ts does",
   "tests/e2e/postgres/move.test.ts does",
   "tests/e2e/postgres/kubernetes.test.ts does",
+  "tests/e2e/postgres/swarm.test.ts does",
   "tests/e2e/packaging/container.test.ts does",
   "tests/e2e/packaging/binary.test.ts does",
 ] as const;

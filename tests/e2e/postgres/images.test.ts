@@ -179,7 +179,7 @@ test("an image of no registry is refused while a server with another engine live
   const kept = await api<Route>(a, "POST", "/v1/routes", old);
   b = await start("b", there);
   await knowEachOther(a, b, c);
-  // What is there stays, and can be changed in other ways.
+  // An existing one stays, and can be changed in other ways.
   await api<Route>(a, "PATCH", `/v1/routes/${kept.id}`, { path: "/older" });
   await api<Function>(a, "DELETE", `/v1/functions/${fn.id}?cascade=true`);
   await here.docker("rmi", "-f", image);

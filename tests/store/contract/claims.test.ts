@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { timestamp } from "../../../lib/domain/types.ts";
-import type { Claimed, Turns } from "../../../lib/store/ledger.ts";
+import type { Turns } from "../../../lib/store/ledger.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, claimNext, LEASE_MS, newWork, success } from "./records.ts";
+import { again, claimedOf, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 describe.each(MAKERS)("Claims of $name", ({ open }) => {
   let store: Store;
@@ -16,11 +16,7 @@ describe.each(MAKERS)("Claims of $name", ({ open }) => {
   afterEach(() => store[Symbol.asyncDispose]());
 
   const claim = (functionId = "f1", now = START) => claimNext(store.ledger, functionId, { now, until: now + LEASE_MS });
-  const claimed = async (functionId?: string): Promise<Claimed> => {
-    const found = await claim(functionId);
-    if (found === null) throw new Error("nothing was ready");
-    return found;
-  };
+  const claimed = (functionId?: string) => claimedOf(store.ledger, functionId);
 
   test("claim: the highest priority first, then the earliest due, of that function only", async () => {
     await store.ledger.submit(newWork("late", { at: START + 5 }));

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { IDEMPOTENCY } from "../../../lib/domain/limits.ts";
-import type { Claimed, IdempotencyKey } from "../../../lib/store/ledger.ts";
+import type { IdempotencyKey } from "../../../lib/store/ledger.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { expectWithin } from "../../support/pace.ts";
 import { rejectionOf, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
-import { again, cancelled, claimNext, LEASE_MS, newWork, success } from "./records.ts";
+import { again, cancelled, claimedOf, claimNext, LEASE_MS, newWork, success } from "./records.ts";
 
 describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   let store: Store;
@@ -17,11 +17,7 @@ describe.each(MAKERS)("Ledger of $name", ({ open }) => {
   afterEach(() => store[Symbol.asyncDispose]());
 
   const claim = (functionId = "f1", now = START) => claimNext(store.ledger, functionId, { now, until: now + LEASE_MS });
-  const claimed = async (functionId?: string): Promise<Claimed> => {
-    const found = await claim(functionId);
-    if (found === null) throw new Error("nothing was ready");
-    return found;
-  };
+  const claimed = (functionId?: string) => claimedOf(store.ledger, functionId);
   const statusOf = async (id: string) => (await store.history.get(id))?.status;
   const statusesOf = (...ids: readonly string[]) => Promise.all(ids.map(statusOf));
 

@@ -37,6 +37,13 @@ export async function claimNext(
   return (await ledger.claim(turns, lease)).claimed[0] ?? null;
 }
 
+/** Takes the next work of a function with a lease from `now`; throws if none is ready. */
+export async function claimedOf(ledger: Pick<Ledger, "claim">, functionId = "f1", now = START): Promise<Claimed> {
+  const found = await claimNext(ledger, functionId, { now, until: now + LEASE_MS });
+  if (found === null) throw new Error("nothing was ready");
+  return found;
+}
+
 /** The end of an attempt that succeeded, with its consequences. */
 export function success(
   { work, invocation, attempt }: Standing,

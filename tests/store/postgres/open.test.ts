@@ -116,7 +116,7 @@ test("a server learns which secrets others change and delete, and reads everythi
 
 test("a server forgets changes that the database has lost, as a backup or a standby lacked them", async () => {
   const database = await newDatabase();
-  // What a standby raises that takes over.
+  // A standby that takes over raises it.
   await database.run(`
     create table timelines as select 1 as timeline;
     create function pg_walfile_name(pg_lsn) returns text language sql as 'select lpad(timeline::text, 8, ''0'') from public.timelines'`);

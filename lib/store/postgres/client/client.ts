@@ -73,7 +73,7 @@ export class Client implements Statements, AsyncDisposable {
   #sql: SQL;
   #renewedAt = -Infinity;
   readonly #primary: Primary;
-  /** How often a connection was made or cut, and the same when it was last known where connections lead. */
+  /** The number of connections that were made or cut, and the same at the last check of where they lead. */
   #changes = 1;
   #checkedChanges = 0;
   #checking: Promise<void> | undefined;

@@ -18,7 +18,7 @@ const ENGINE_IMAGE = "docker:28-dind";
 /** The programs besides the engine that the manual's file and the entrypoint use. */
 const PROGRAMS = ["find", "mount", "pidof", "sh", "sleep"];
 
-/** What `docker:28-dind` does before it starts the engine, without TLS and on cgroup v1. */
+/** The steps of `docker:28-dind` before it starts the engine, without TLS and on cgroup v1. */
 const ENTRYPOINT = `
 find /run /var/run -iname 'docker*.pid' -delete || :
 mount --make-rshared /
@@ -61,7 +61,7 @@ async function engineTree(): Promise<ImageTree> {
   };
 }
 
-/** What the repository's Dockerfile makes, from a binary that is compiled here. */
+/** The image of the repository's Dockerfile, from a binary that is compiled here. */
 async function serverTree(): Promise<ImageTree> {
   const binary = BINARY ?? (await build(process.arch === "arm64" ? "arm64" : "x64"));
   const [, last = ""] = (await Bun.file(inRepository("Dockerfile")).text()).split("\nCOPY --from=build /rootfs /\n");

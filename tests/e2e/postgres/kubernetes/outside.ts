@@ -5,7 +5,7 @@ import { startPostgres } from "../../../support/postgres/private-postgres.ts";
 import { startRegistry } from "../../../support/registry/registry.ts";
 import type { Network } from "./network.ts";
 
-/** What a cluster uses and does not run itself. */
+/** The services that a cluster uses and does not run itself. */
 export interface Outside extends AsyncDisposable {
   /** The URL of an empty database. */
   readonly databaseUrl: string;

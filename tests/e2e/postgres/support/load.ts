@@ -13,7 +13,7 @@ export interface Target {
   readonly id: string;
 }
 
-/** What came of a call. */
+/** The outcome of a call. */
 export interface Outcome {
   /** The status; null if the connection ended without an answer. */
   readonly status: number | null;
