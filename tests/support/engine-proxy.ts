@@ -22,13 +22,15 @@ export interface ProxiedRequest {
  * - `cut`: returns this many bytes of the reply, then closes the connection.
  * - `swap`: forwards it with another word of the same length in the place of one, and returns the reply.
  * - `upload`, `download`: passes on this many bytes of the request or of the reply, then stops reading.
+ * - `lines`: passes on the reply line by line, and stops reading after the line with which all lines so far are enough.
  */
 export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault;
 type PartialFault =
   | { readonly swap: readonly [string, string] }
   | { readonly cut: number }
   | { readonly upload: number }
-  | { readonly download: number };
+  | { readonly download: number }
+  | { readonly lines: (passed: readonly string[]) => boolean };
 
 /** Chooses the fault of each request. */
 export type Rule = (request: ProxiedRequest) => Fault;
@@ -173,6 +175,7 @@ export class EngineProxy implements AsyncDisposable {
     else if (typeof fault === "object" && "cut" in fault)
       this.#passOnly(engine, client, fault.cut, () => client.destroy());
     else if (typeof fault === "object" && "download" in fault) this.#passOnly(engine, client, fault.download);
+    else if (typeof fault === "object" && "lines" in fault) this.#passLines(engine, client, fault.lines);
     else engine.pipe(client);
   }
 
@@ -185,6 +188,25 @@ export class EngineProxy implements AsyncDisposable {
       this.#passed += part.length;
       to.write(part, left > 0 ? undefined : then);
       if (left === 0) from.pause();
+    });
+    from.resume();
+  }
+
+  /** Passes on lines until they are enough, then stops reading; a line counts when its end has come. */
+  #passLines(from: Socket, to: Socket, enough: (passed: readonly string[]) => boolean): void {
+    const passed: string[] = [];
+    let line = "";
+    from.on("data", (chunk: Buffer) => {
+      for (const part of chunk.toString("latin1").split(/(?<=\n)/)) {
+        to.write(part, "latin1");
+        line += part;
+        if (!line.endsWith("\n")) continue;
+        passed.push(line);
+        line = "";
+        if (!enough(passed)) continue;
+        from.pause();
+        return;
+      }
     });
     from.resume();
   }

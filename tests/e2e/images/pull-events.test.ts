@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { Value } from "@sinclair/typebox/value";
+import { PullTracker } from "../../../lib/docker/api/pull-tracker.ts";
 import { Function } from "../../../lib/domain/functions/functions.ts";
 import { PullProgress } from "../../../lib/domain/images/pull-progress.ts";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
@@ -53,6 +54,13 @@ function create(image: string, init: RequestInit = {}): Promise<Response> {
 
 function progressOf(events: readonly ReceivedEvent[]): PullProgress[] {
   return events.filter(({ event }) => event === "progress").map(({ data }) => Value.Decode(PullProgress, data));
+}
+
+/** Returns if lines of a pull's reply name all layers. */
+function nameLayers(lines: readonly string[]): boolean {
+  const tracker = new PullTracker();
+  for (const line of lines) if (line.startsWith("{")) tracker.add(JSON.parse(line));
+  return tracker.progress.layers.length >= LAYERS;
 }
 
 async function functionsOf(image: string): Promise<Function[]> {
@@ -129,14 +137,14 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
     proxy.change(({ path }) => {
       if (!path.startsWith("/images/create")) return "pass";
       pulls.push(path);
-      // Some progress arrives, then nothing, as from a slow registry.
-      return hold ? { download: 700 } : "pass";
+      // All layers are named, then nothing comes, as from a slow registry.
+      return hold ? { lines: nameLayers } : "pass";
     });
     const leaving = new AbortController();
     const first = await create(reference, { signal: leaving.signal });
     const seen = eventsOf(first);
     let known: PullProgress = { layers: [], downloaded_bytes: 0, total_bytes: 0 };
-    // The engine may name the layers one by one; when it has named them all, nothing more comes.
+    // The engine may name the layers one by one, and tell of one more often before it names the next.
     while (known.layers.length < LAYERS) known = Value.Decode(PullProgress, (await seen.next()).value?.data);
     const late = await create(reference);
     const events = eventsOf(late);
