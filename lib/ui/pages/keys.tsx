@@ -62,7 +62,7 @@ export function KeysPage() {
         error === undefined && <Loading />
       ) : data.length === 0 ? (
         <Empty title="No keys besides the server's own">
-          <code>slipway key create</code> makes one with the scopes that you choose; its token is shown once, there and
+          <code>slipway keys create NAME --scope SCOPE</code> makes one with the scopes that you choose; its token is shown once, there and
           nowhere else.
         </Empty>
       ) : (
