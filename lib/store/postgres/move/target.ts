@@ -16,8 +16,8 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
   "figures_sizes",
 ]);
 
-/** Returns a database's place for people, with the schema that its URL names: without user and password. */
-export function placeOf(url: string): string {
+/** Returns the URL of a database as it may be shown, with the schema that it names: without user and password. */
+export function shownUrl(url: string): string {
   const { hostname, port, pathname, searchParams } = new URL(url);
   const schema = searchParams.get("search_path");
   return `${hostname}${port === "" ? "" : `:${port}`}${pathname}${schema === null ? "" : `?search_path=${schema}`}`;
