@@ -26,13 +26,14 @@
 enum { LOOK_US = 100000, CALM_LOOKS = 2, TICKS_MOST = 1 };
 #define LONGEST_US (10 * 1000000ULL)
 
-/* After a call, looks come every 5 ms. A busy machine may keep an app waiting for a processor; one that never rests is not waited for. */
-enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_MOST_US = 100000 };
+/* After a call, looks come every 5 ms. An app that never rests is not waited for: after 0.1 s it counts as one, if it has used as much
+ * of a processor. A busy machine may keep it waiting for one, for 1 s at most. The last tick of what it has used may be missing. */
+enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_US = 100000, SETTLE_TICKS = 9, SETTLE_MOST_US = 1000000 };
 
 static uint64_t began_us, look_at_us, ticks_before;
 static int calm_looks;
 static bool calm;
-static uint64_t call_end_us, settle_at_us;
+static uint64_t call_end_us, settle_at_us, call_end_ticks;
 static int idle_looks;
 static bool settling;
 
@@ -130,19 +131,24 @@ void begin_settling(void) {
   settling = true;
   idle_looks = 0;
   call_end_us = now_us();
+  call_end_ticks = look(add_process).ticks;
   settle_at_us = call_end_us + SETTLE_LOOK_US;
+}
+
+/* Returns whether the app goes on for longer after its last call than it is waited for. */
+static bool never_rests(uint64_t waited_us) {
+  if (waited_us < SETTLE_US) return false;
+  return waited_us >= SETTLE_MOST_US || look(add_process).ticks >= call_end_ticks + SETTLE_TICKS;
 }
 
 /* Returns whether the app has said what it has to say after its last call. */
 bool has_settled(void) {
   if (!settling) return true;
   const uint64_t now = now_us();
-  if (now - call_end_us < SETTLE_MOST_US) {
-    if (now < settle_at_us) return false;
-    settle_at_us = now + SETTLE_LOOK_US;
-    idle_looks = has_running_thread() ? 0 : idle_looks + 1;
-    if (idle_looks < SETTLE_LOOKS) return false;
-  }
+  if (now < settle_at_us) return false;
+  settle_at_us = now + SETTLE_LOOK_US;
+  idle_looks = has_running_thread() ? 0 : idle_looks + 1;
+  if (idle_looks < SETTLE_LOOKS && !never_rests(now - call_end_us)) return false;
   settling = false;
   return true;
 }
