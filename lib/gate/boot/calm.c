@@ -26,16 +26,17 @@
 enum { LOOK_US = 100000, CALM_LOOKS = 2, TICKS_MOST = 1 };
 #define LONGEST_US (10 * 1000000ULL)
 
-/* After a call, looks come every 5 ms. An app that never rests is not waited for: after 0.1 s it counts as one, if it has used as much
- * of a processor. A busy machine may keep it waiting for one, for 1 s at most. The last tick of what it has used may be missing. */
-enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_US = 100000, SETTLE_TICKS = 9, SETTLE_MOST_US = 1000000 };
+/* After a call, looks come every 5 ms. One that never rests is waited for until it has used 0.1 s of processor time since the call, in the
+ * kernel's ticks, and 1 s by the clock if it waits for a processor: on a busy machine, or one that its own limit keeps from running. */
+enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_LEAST_US = 100000, SETTLE_MOST_US = 1000000, SETTLE_TICKS = 10 };
 
 static uint64_t began_us, look_at_us, ticks_before;
 static int calm_looks;
 static bool calm;
-static uint64_t call_end_us, settle_at_us, call_end_ticks;
+static uint64_t call_end_us, settle_at_us;
+static uint64_t settle_ticks; /* what the processes had used at the first look that found one running, if it is_counted */
 static int idle_looks;
-static bool settling;
+static bool settling, is_counted;
 
 /* What processes have used, and whether one of them is running, or waits for a processor or a disk. */
 struct use {
@@ -129,16 +130,19 @@ bool has_been_calm(void) {
 /* Takes the end of the last call that was under way. */
 void begin_settling(void) {
   settling = true;
+  is_counted = false;
   idle_looks = 0;
   call_end_us = now_us();
-  call_end_ticks = look(add_process).ticks;
   settle_at_us = call_end_us + SETTLE_LOOK_US;
 }
 
-/* Returns whether the app goes on for longer after its last call than it is waited for. */
-static bool never_rests(uint64_t waited_us) {
-  if (waited_us < SETTLE_US) return false;
-  return waited_us >= SETTLE_MOST_US || look(add_process).ticks >= call_end_ticks + SETTLE_TICKS;
+/* Returns whether an app that still runs after its call has had its time. */
+static bool has_had_its_time(uint64_t since_us) {
+  if (!is_counted) settle_ticks = look(add_process).ticks;
+  is_counted = true;
+  if (since_us < SETTLE_LEAST_US) return false;
+  /* A process that has ended takes its ticks along: the clock ends the wait then. */
+  return since_us >= SETTLE_MOST_US || look(add_process).ticks >= settle_ticks + SETTLE_TICKS;
 }
 
 /* Returns whether the app has said what it has to say after its last call. */
@@ -147,8 +151,8 @@ bool has_settled(void) {
   const uint64_t now = now_us();
   if (now < settle_at_us) return false;
   settle_at_us = now + SETTLE_LOOK_US;
-  idle_looks = has_running_thread() ? 0 : idle_looks + 1;
-  if (idle_looks < SETTLE_LOOKS && !never_rests(now - call_end_us)) return false;
-  settling = false;
-  return true;
+  if (!has_running_thread()) settling = ++idle_looks < SETTLE_LOOKS;
+  else if (has_had_its_time(now - call_end_us)) settling = false;
+  else idle_looks = 0;
+  return !settling;
 }
