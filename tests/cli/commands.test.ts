@@ -238,9 +238,8 @@ describe("calls:", () => {
 
   test("ps shows instances, and status how the server is doing", async () => {
     expect(await slipway("ps", "--all")).toMatch(/^FUNCTION {2,}VERSION {2,}ISOLATION .*\nscript {2,}1 {2,}process /);
-    const isIdleAgain = async () =>
-      Bun.deepMatch([{ function: "script", busy: 0 }], await json<object[]>("ps", "script"));
-    expect(await eventually(isIdleAgain)).toBe(true);
+    const idle = [{ function: "script", busy: 0 }];
+    expect(await eventually(async () => Bun.deepMatch(idle, await json<object[]>("ps", "script")))).toBe(true);
     const status = await slipway("status");
     expect(status).toMatch(new RegExp(`^server {2,}${server.url}$`, "m"));
     expect(status).toMatch(new RegExp(`^version {2,}${VERSION}$`, "m"));
