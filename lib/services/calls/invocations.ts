@@ -3,7 +3,6 @@ import { aborted, NamedTasks, onAbort, TaskGroup } from "../../domain/concurrenc
 import { AppError, type Reason } from "../../domain/errors.ts";
 import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type {
   Invocation,
   InvocationLogs,
@@ -28,35 +27,10 @@ import type { KeptMemory } from "./kept-body.ts";
 import { lambdaFailure } from "./lambda-failure.ts";
 import { PassingBodies } from "./passing-bodies.ts";
 import { countRun, endedBy, exchangedOf, known, newRecord, rounded, verdictOf, whyGone } from "./record.ts";
-import type { Target } from "./record.ts";
+import type { Answer, Elsewhere, InvokeCall, PassedOn } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
 import { payloadOf } from "./stored-messages.ts";
 import { endOf, sentBytes, wholeOutcome } from "./whole-outcome.ts";
-
-/** A call as it came in. */
-export interface InvokeCall {
-  /** Becomes the id of the invocation. */
-  readonly id: string;
-  readonly target: Target;
-  readonly request: FunctionRequest;
-  /** Aborts when the client goes away, or with an `AppError` if the body that it sends is refused. */
-  readonly signal: AbortSignal;
-  /** True if the answer is to be stored: its body is then one that has arrived. */
-  readonly collect?: boolean;
-  /** True if another server has passed it on: it is refused if there is no instance ready for it, and leaves no record then. */
-  readonly ready_only?: true;
-  /** Called when it has its instance. */
-  readonly onStart?: () => void;
-}
-
-/** Other servers, which may have an instance ready when there is none here. */
-export interface Elsewhere {
-  /**
-   * Has one of them answer a call; undefined if it is to be made here. `stopped` aborts when this server ends its calls. Throws
-   * `instance_lost` if one may have run it; and the reason why it was ended here if one runs it, and so writes its record.
-   */
-  invoke(call: InvokeCall, stopped: AbortSignal): Promise<Answer | undefined> | undefined;
-}
 
 /** A call with its function as it runs, and what ends it. */
 interface BegunCall extends InvokeCall {
@@ -69,16 +43,6 @@ interface StreamedCall extends BegunCall {
   readonly passing: PassingBodies;
   /** Stops listening to what could end it. */
   readonly end: () => void;
-}
-
-/** An invocation with the function's own answer, or with null if the record says why there is none. */
-export interface Answer {
-  readonly invocation: Invocation;
-  readonly response: FunctionResponse | null;
-  /** True if the call was never handed to the function. */
-  readonly not_begun?: true;
-  /** Seconds after which another attempt makes sense, if that is known. */
-  readonly retry_after_s?: number;
 }
 
 /** Calls that are refused at once leave no record: under overload they would push out the records of real calls. */
@@ -109,6 +73,8 @@ export class InvocationService implements AsyncDisposable {
   readonly #active = new TaskGroup();
   /** The ends of the records of calls that have their answer, by their ids. */
   readonly #endings = new NamedTasks(this.#active);
+  /** The same for those that another server has answered: it still has to write them. */
+  readonly #passedOn = new NamedTasks(this.#active);
   /** The controllers that end the calls that run. Not listeners of one signal: to add and remove one takes longer than all of this. */
   readonly #running = new Set<AbortController>();
   /** Aborts with the reason why all calls end. */
@@ -126,7 +92,7 @@ export class InvocationService implements AsyncDisposable {
     const there = this.#deps.elsewhere?.invoke(call, this.#stop.signal);
     if (there === undefined) return this.#active.add(this.#invoke(call));
     const made = there.then(
-      (answer) => answer ?? this.#invoke(call),
+      (passed) => (passed === undefined ? this.#invoke(call) : this.#answered(call.id, passed)),
       (error: unknown) => this.#lost(call, error),
     );
     return this.#active.add(made);
@@ -142,7 +108,7 @@ export class InvocationService implements AsyncDisposable {
   }
 
   async get(id: string): Promise<Invocation> {
-    await this.#deps.recorder.flush();
+    await Promise.all([this.#deps.recorder.flush(), this.#passedOn.ended(id)]);
     const found = await this.#deps.history.get(id);
     if (found === undefined) throw notFound("invocation", id);
     return found;
@@ -159,9 +125,15 @@ export class InvocationService implements AsyncDisposable {
     return { entries: entries ?? [], dropped_bytes: log_dropped_bytes };
   }
 
-  /** Waits until the record of a call that was made here is final: all that its function has printed is in it. Not for other calls. */
+  /** Waits until the record of a call that came in here is final: all that its function has printed is in it. Not for other calls. */
   ended(id: string): Promise<void> {
     return this.#endings.ended(id);
+  }
+
+  /** Waits until the record of a call that is made here is final, and written, if that is possible. */
+  async recorded(id: string): Promise<void> {
+    await this.ended(id);
+    await this.#deps.recorder.flush();
   }
 
   /** Notes in the record that the function's answer did not reach its caller in whole. */
@@ -357,6 +329,13 @@ export class InvocationService implements AsyncDisposable {
       not_begun: true,
       ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
     };
+  }
+
+  /** Takes the answer of another server, which writes the record: whoever reads that here once there is the answer finds all of it. */
+  #answered(id: string, { answer, answered, recorded }: PassedOn): Answer {
+    this.#endings.add(id, recorded);
+    void answered.then(() => this.#passedOn.add(id, recorded));
+    return answer;
   }
 
   /** Ends a call that another server runs, or may have run, and whose answer is lost. */
