@@ -23,6 +23,7 @@ type Layer = keyof typeof BELOW;
 
 /** The files of `lib/` that belong to no folder. Any file may import them. */
 const ROOT_FILES: ReadonlySet<string> = new Set([
+  "lib/calm-log.ts",
   "lib/clock.ts",
   "lib/log.ts",
   "lib/metrics.ts",

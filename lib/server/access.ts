@@ -1,3 +1,4 @@
+import { calmLog } from "../calm-log.ts";
 import { type AccessPolicy, createAccessCheck, createKeyCheck } from "../http/access/access.ts";
 import { createClientAddress, createClientUsesTls } from "../http/access/client-address.ts";
 import { defaultGateways } from "../http/access/gateways.ts";
@@ -22,7 +23,7 @@ export function createAccess(
   const keys = stack.use(new KeyService({ store: store.keys, functions, clock, log, server_hash: hash }));
   const clientAddress = createClientAddress(config.trustedProxies);
   const max_age_ms = config.auditDays * DAY_MS;
-  const audit = stack.use(new AuditService({ store: store.audit, clock, log, max_age_ms }));
+  const audit = stack.use(new AuditService({ store: store.audit, clock, log: calmLog(log, clock), max_age_ms }));
   const freshness = new Freshness(store.catchUp);
   const ended = new EndedSessions(store.settings);
   const sessions = new SessionService({ keys, clock, ended, secret: vault.keyFor("sessions") });

@@ -1,3 +1,4 @@
+import { calmLog } from "../calm-log.ts";
 import { CallbackService } from "../services/callbacks/callbacks.ts";
 import { CallbackSender } from "../services/callbacks/sender.ts";
 import { CallbackSecrets } from "../services/callbacks/signing-secrets.ts";
@@ -22,7 +23,7 @@ export function createCallbacks({ config, log, clock, tracing, stack }: Tools, {
       retry_for_ms: config.callbackRetryFor,
       tracing,
       clock,
-      log,
+      log: calmLog(log, clock),
     }),
   );
   return {

@@ -1,3 +1,4 @@
+import { calmLog } from "../calm-log.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { Runner } from "../runner/runner.ts";
 import { InvocationEvents } from "../services/calls/events.ts";
@@ -24,11 +25,12 @@ interface CallLinks extends Pick<Catalogue, "functions" | "secrets"> {
 /** Composes the services for synchronous calls, and for the records of all calls. */
 export function createCalls(
   { config, log, clock, metrics, tracing, stack }: Tools,
-  { store }: Data,
+  { store, members }: Data,
   { runner, functions, secrets, bodyMemory: memory, hops: elsewhere }: CallLinks,
 ) {
   const retention = { max_age_ms: config.retentionDays * DAY_MS, max_count: config.retentionCount };
-  const recorder = stack.use(new Recorder({ history: store.history, clock, log, metrics, retention, tracing }));
+  const calm = calmLog(log, clock);
+  const recorder = stack.use(new Recorder({ history: store.history, clock, log: calm, metrics, retention, tracing }));
   const events = new InvocationEvents(store.notices === null ? undefined : (id) => store.notices?.send("changed", id));
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
   const invocations = stack.use(
@@ -48,7 +50,7 @@ export function createCalls(
       elsewhere,
     }),
   );
-  const results = new ResultService({ history: store.history, invocations, events, clock });
+  const results = new ResultService({ history: store.history, invocations, events, clock, server_id: members?.id });
   const idempotentCalls = new IdempotentCalls({
     ledger: store.ledger,
     invocations,
@@ -57,7 +59,7 @@ export function createCalls(
     clock,
     log,
   });
-  const stats = stack.use(new StatsService({ store: store.stats, recorder, functions, clock, log }));
+  const stats = stack.use(new StatsService({ store: store.stats, recorder, functions, clock, log: calm }));
   return {
     services: { invocations, idempotentCalls, results, events, stats },
     // Before the first request: every call that a record says is running was lost with an earlier server.

@@ -4,7 +4,11 @@ import type { Metrics } from "../metrics.ts";
 import { VERSION } from "../version.ts";
 
 /** Adds metrics of the process, under the names that Prometheus clients use, and of its database. */
-export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () => number): void {
+export function watchProcess(
+  metrics: Metrics,
+  clock: Clock,
+  database: { readonly bytes: () => number; readonly isUp: () => boolean },
+): void {
   const startedAt = clock.now() / 1000;
   const one = (value: number) => [{ value }];
   metrics.gauge("process_resident_memory_bytes", "Resident memory of the server", [], () =>
@@ -22,8 +26,9 @@ export function watchProcess(metrics: Metrics, clock: Clock, databaseBytes: () =
     { labels: { version: VERSION }, value: 1 },
   ]);
   metrics.gauge("slipway_database_bytes", "Size of the database and its write-ahead log", [], () =>
-    one(databaseBytes()),
+    one(database.bytes()),
   );
+  metrics.gauge("slipway_database_up", "1 while the database can be used", [], () => one(database.isUp() ? 1 : 0));
 }
 
 function openDescriptors(): number {

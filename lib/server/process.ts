@@ -37,7 +37,7 @@ export function createProcess(
     clock,
     log,
   });
-  watchProcess(metrics, clock, () => databaseBytes(config));
+  watchProcess(metrics, clock, { bytes: () => databaseBytes(config), isUp: () => store.isUp });
   const collector = stack.use(new IdleCollector({ log, clock }));
   return {
     services: { status, system },

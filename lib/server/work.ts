@@ -1,3 +1,4 @@
+import { calmLog } from "../calm-log.ts";
 import type { Function } from "../domain/functions/functions.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { CallbackService } from "../services/callbacks/callbacks.ts";
@@ -27,6 +28,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
   const { config, log, clock, metrics, tracing, stack } = tools;
   const { runner, functions, routes, secrets, invocations, events, callbacks, bodyMemory: memory, others } = links;
   const secretsFor = (fn: Function) => secrets.valuesFor(fn);
+  const calm = calmLog(log, clock);
   const attempts = new AttemptRunner({
     store,
     functions,
@@ -50,7 +52,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
       tracing,
       ...(store.ledger.isShared && { reserve: (id: string, most: number) => attempts.reserve(id, most) }),
       clock,
-      log,
+      log: calm,
     }),
   );
   const queue = stack.use(new Queue({ store, worker, ends, events, callbacks, tracing, clock }));
@@ -61,7 +63,7 @@ export function createWork(tools: Tools, { store }: Data, links: WorkLinks) {
       worker,
       tracing,
       clock,
-      log,
+      log: calm,
       min_interval_ms: config.minScheduleIntervalMs,
     }),
   );

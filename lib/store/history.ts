@@ -12,7 +12,6 @@ import type { Payload, Pruning, SavedInvocation } from "./records.ts";
 /** Which dead invocations: of a function, and made with a key; null for any. */
 export type DeadFilter = { readonly [F in "function_id" | "key_id"]: string | null };
 
-/** The records of invocations, synchronous and asynchronous ones, with their logs, payloads and attempts. */
 /** A record that another server has written last: the one that runs it, while it runs. */
 export interface WrittenElsewhere {
   readonly invocation: Invocation;
@@ -20,6 +19,7 @@ export interface WrittenElsewhere {
   readonly holder: string;
 }
 
+/** The records of invocations, synchronous and asynchronous ones, with their logs, payloads and attempts. */
 export interface History {
   /** Returns a page, newest first. Throws `invalid_request` for a cursor that no page gave. */
   list(query: InvocationQuery): Promise<InvocationPage>;

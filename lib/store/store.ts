@@ -61,4 +61,6 @@ export interface Store extends AsyncDisposable {
   applyManifest(writes: ManifestWrites, options: Basis & { readonly dry_run: boolean }): Promise<void>;
   /** Rejects with the reason if the database cannot be used. Returns what its owner should know besides, with the remedy; undefined for nothing. */
   check(): Promise<string | undefined>;
+  /** True while the database can be used, as far as is known without waiting for it. */
+  readonly isUp: boolean;
 }

@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
-import { COMMANDS } from "../../lib/cli/command-table.ts";
+import { dirname, join } from "node:path";
+import { Glob } from "bun";
+import { COMMANDS, isCommand } from "../../lib/cli/command-table.ts";
 import { optionsTable } from "../../lib/cli/help.ts";
 import { OPTIONS } from "../../lib/config/options.ts";
 import { runFake } from "./support/fake-program.ts";
@@ -50,4 +52,16 @@ test("help fits a terminal", async () => {
     const { stdout } = await runFake(["help", ...words]);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
   }
+});
+
+test("every command that the dashboard and the manual name exists", async () => {
+  const root = dirname(dirname(import.meta.dir));
+  const named = new Map<string, string>();
+  const files = ["README.md", "lib/ui/**/*.tsx", "lib/docs/**/*.md"];
+  for (const file of files.flatMap((some) => [...new Glob(some).scanSync(root)])) {
+    const text = await Bun.file(join(root, file)).text();
+    for (const [, word = ""] of text.matchAll(/(?:`|<code>|^\$ )slipway ([a-z]+)/gm)) named.set(word, file);
+  }
+  expect(named.size).toBeGreaterThan(20);
+  expect([...named].filter(([word]) => !isCommand(word))).toEqual([]);
 });

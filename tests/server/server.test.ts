@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { readConfig, thisMachine } from "../../lib/config/config.ts";
 import { messageOf } from "../../lib/domain/errors.ts";
 import { createLogger } from "../../lib/log.ts";
+import { listenProblem } from "../../lib/server/ports/listen-problem.ts";
 import { start } from "../../lib/server/server.ts";
 import { databasePath } from "../../lib/store/sqlite/store.ts";
-import { newStore, someFunction } from "../store/sqlite/support/stores.ts";
+import { newStore, scratchDirectory, someFunction } from "../store/sqlite/support/stores.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { eventually } from "../support/pace.ts";
 
@@ -125,13 +126,29 @@ test("a start that fails keeps no API key, which nobody has seen: the next one s
   await rm(directory, { recursive: true });
 });
 
+test("start at an address that this machine does not have says that it is not the port that is wrong", async () => {
+  using scratch = scratchDirectory();
+  // For documentation (RFC 5737): no machine has it.
+  const HOST = "192.0.2.7";
+  expect(await begun({ PORT: "0", HOST, AUTH: "on", DATA_PATH: scratch.path }).catch(messageOf)).toBe(
+    `Cannot listen on ${HOST}:0: this machine does not have the address. Choose one that it has with --host or HOST.`,
+  );
+  // As Bun.serve says of it. No resolver is asked for a name with an empty part.
+  const error = Object.assign(new Error("Failed to start server. Is port 0 in use?"), { code: "EADDRINUSE" });
+  expect(listenProblem(error, { hostname: "no..name", port: 0, option: "--public-port or PUBLIC_PORT" })).toBe(
+    "Cannot listen on no..name:0: there is no such address. Choose one that this machine has with --public-host or PUBLIC_HOST.",
+  );
+});
+
 test("start refuses a port that is taken, and releases the database", async () => {
   await using world = await setUp();
   const { server } = world;
   const directory = await mkdtemp(join(tmpdir(), "slipway-test-"));
   const begin = (port: string) => begun({ PORT: port, DATA_PATH: directory });
   const { port } = new URL(server.url);
-  expect(await begin(port).catch(messageOf)).toStartWith(`Cannot listen on 127.0.0.1:${port}: `);
+  expect(await begin(port).catch(messageOf)).toBe(
+    `Cannot listen on 127.0.0.1:${port}: the port is in use. Stop what uses it, or choose another with --port or PORT.`,
+  );
   await (await begin("0")).stop(0);
   await server.stop(0);
   await rm(directory, { recursive: true });

@@ -158,6 +158,20 @@ export const Invocation = Type.Object({
 });
 export type Invocation = Static<typeof Invocation>;
 
+/** The answer of `GET /v1/invocations/:id`: the record, and the server that has it if several share the database. */
+export const ShownInvocation = Type.Object({
+  ...Invocation.properties,
+  server_id: Type.Optional(
+    Type.String({
+      description:
+        "The `SERVER_ID` of the server that wrote the record last: the one that runs the function, or ran it; of one that waits, the one " +
+        "that took it. Only with `DATABASE_URL`.",
+      examples: ["node-1"],
+    }),
+  ),
+});
+export type ShownInvocation = Static<typeof ShownInvocation>;
+
 /** The fields of a record that are unknown until the run has ended. */
 export const NOT_RUN = {
   reason: null,

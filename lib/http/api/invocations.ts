@@ -4,7 +4,13 @@ import { Elysia, t } from "elysia";
 import type { Clock } from "../../clock.ts";
 import { Attempt } from "../../domain/calls/attempts.ts";
 import { Callback } from "../../domain/calls/callbacks.ts";
-import { Invocation, InvocationLogs, InvocationPage, parseInvocationQuery } from "../../domain/calls/invocations.ts";
+import {
+  Invocation,
+  InvocationLogs,
+  InvocationPage,
+  parseInvocationQuery,
+  ShownInvocation,
+} from "../../domain/calls/invocations.ts";
 import { KeptRequest } from "../../domain/calls/views/kept-requests.ts";
 import { parseWait } from "../../domain/calls/submissions.ts";
 import { AppError } from "../../domain/errors.ts";
@@ -107,18 +113,15 @@ function recordRoutes(guard: Guard, { invocations, results, clock, listeners }: 
     )
     .get(
       "/:id",
-      async ({ params: { id }, query: { wait }, request }) =>
-        success(
-          guard.shown(
-            request,
-            await (wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal)),
-          ),
-        ),
+      async ({ params: { id }, query: { wait }, request }) => {
+        const record = wait === undefined ? invocations.get(id) : results.wait(id, parseWait(wait), request.signal);
+        return success(await results.withServer(guard.shown(request, await record)));
+      },
       {
         needs: "read",
         params,
         query: waiting,
-        response: { 200: Envelope(Invocation, "The invocation."), ...errors(400, 404) },
+        response: { 200: Envelope(ShownInvocation, "The invocation."), ...errors(400, 404) },
         detail: {
           operationId: "getInvocation",
           summary: "Show an invocation",

@@ -9,6 +9,7 @@ import { lastAnswersOf, type Serving } from "../../http/front/serving.ts";
 import { bunTimeout } from "../../http/wire/idle-timeouts.ts";
 import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log.ts";
+import { type Address, listenProblem } from "./listen-problem.ts";
 import { preferNewestListener } from "./newest-listener.ts";
 import { TlsFiles, type TlsPair } from "./tls-files.ts";
 
@@ -124,13 +125,6 @@ function followFiles(
   });
 }
 
-/** An address to listen on, and the option that chooses its port. */
-interface Address {
-  readonly hostname: string;
-  readonly port: number;
-  readonly option: string;
-}
-
 /**
  * A port of a server. Bun cannot change the certificate of a listener (oven-sh/bun#43815). So a second one opens the same
  * port, gets all new connections, and then the first one closes; connections that it has stay with it until they end.
@@ -154,15 +148,12 @@ class Port implements AsyncDisposable {
 
   /** Opens the port. Throws a `ConfigError` if it cannot. */
   open(tls: TlsPair | undefined): void {
-    const { hostname, port, option } = this.#address;
+    const { hostname, port } = this.#address;
     try {
       if (tls === undefined) this.#listen(port);
       else this.#listen(freePort(hostname, port), tls);
     } catch (error) {
-      throw new ConfigError(
-        `Cannot listen on ${hostname}:${port}: ${messageOf(error)}. Stop what uses the port, or choose another with ${option}.`,
-        { cause: error },
-      );
+      throw new ConfigError(listenProblem(error, this.#address), { cause: error });
     }
   }
 

@@ -171,7 +171,7 @@ export class Recorder implements AsyncDisposable {
       return true;
     } catch (error) {
       if (error instanceof AppError && LATER.has(error.reason)) {
-        log.error("records not written, will try again", { count: batch.length, problem: error.message });
+        log.error("records not written, will try again", { problem: error.message });
         return false;
       }
       log.error("records not written together, writing them one by one", { count: batch.length, error });

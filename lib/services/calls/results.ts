@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import type { Attempt } from "../../domain/calls/attempts.ts";
 import { deadline, onAbort } from "../../domain/concurrency.ts";
 import { AppError } from "../../domain/errors.ts";
-import type { Invocation, InvocationLogs, LogEntry } from "../../domain/calls/invocations.ts";
+import type { Invocation, InvocationLogs, LogEntry, ShownInvocation } from "../../domain/calls/invocations.ts";
 import { type KeptRequest, shownRequest } from "../../domain/calls/views/kept-requests.ts";
 import type { History } from "../../store/history.ts";
 import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
@@ -16,10 +16,12 @@ import { readStoredRequest, readStoredResponse } from "./stored-messages.ts";
 const PAST_CALLS = 10;
 
 interface ResultServiceDeps {
-  readonly history: Pick<History, "attempts" | "attemptLogs" | "payload">;
+  readonly history: Pick<History, "attempts" | "attemptLogs" | "payload" | "writtenElsewhere">;
   readonly invocations: InvocationService;
   readonly events: InvocationEvents;
   readonly clock: Clock;
+  /** The id of this server; undefined if it has the database for itself. */
+  readonly server_id: string | undefined;
 }
 
 /** Waits for the end of an invocation, follows its events, and reads what is kept of it. */
@@ -44,6 +46,14 @@ export class ResultService {
     } finally {
       unfollow();
     }
+  }
+
+  /** Returns a record with the server that wrote it last, if several share the database. */
+  async withServer(record: Invocation): Promise<ShownInvocation> {
+    const { history, server_id } = this.#deps;
+    if (server_id === undefined) return record;
+    const [elsewhere] = await history.writtenElsewhere([record.id]);
+    return { ...record, server_id: elsewhere?.holder ?? server_id };
   }
 
   /**

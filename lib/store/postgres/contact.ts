@@ -22,6 +22,11 @@ export class Contact {
     else this.#since ??= this.#clock.monotonic();
   }
 
+  /** True if the database has answered the latest look. */
+  get isThere(): boolean {
+    return this.#since !== undefined;
+  }
+
   /** True if the database has answered for long enough. */
   get isSettled(): boolean {
     return this.#since !== undefined && this.#clock.monotonic() - this.#since >= this.#pauseMs;

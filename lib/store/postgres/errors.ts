@@ -100,16 +100,36 @@ const HINTS: readonly (readonly [states: readonly string[], hint: string])[] = [
   // A pool of connections does not know the limits of sessions, or gives a session's statements to another one.
   [["08P01", "26000", "42P05"], "give the address of PostgreSQL itself, not that of PgBouncer"],
   [["22023", "42704"], "check the parameters of its URL"],
+  [["53100"], "make room on its disk"],
   [["53"], "let it have more connections"],
+  [["25006", "55000"], "give the address of the primary"],
 ];
 
 /** Returns the message for a database that could not be opened. The URL, which has a password, is not in it. */
 export function openProblem(error: unknown): string {
+  const { cause, hint } = diagnosis(error);
+  return `Cannot open the database of DATABASE_URL (${messageOf(cause)}): ${hint}`;
+}
+
+/** Returns what is wrong with a database that was open, in PostgreSQL's own words, and what to do about it: for the log. */
+export function awayProblem(error: unknown): string {
+  const { cause, hint } = diagnosis(error);
+  if (cause instanceof OtherPrimaryError) return cause.message; // has its own remedy
+  return `${messageOf(cause)}: ${hint}`;
+}
+
+/** Returns an error as `mapError` makes them for callers, with what the owner of the database can do about it in place of "try again later". */
+export function withRemedy(error: unknown): unknown {
+  const { cause, hint } = diagnosis(error);
+  if (!(error instanceof AppError) || cause === error || cause instanceof OtherPrimaryError) return error;
+  return new AppError(error.reason, error.message.replace(/: try again later$/, `: ${hint}`), { cause });
+}
+
+function diagnosis(error: unknown): { readonly cause: unknown; readonly hint: string } {
   const cause = error instanceof AppError && error.cause instanceof Error ? error.cause : error;
   const state = sqlStateOf(cause);
   const known = HINTS.find(([states]) => states.some((start) => state.startsWith(start)))?.[1];
-  const hint = known ?? (TLS.test(codeOf(cause)) ? TLS_HINT : "check the address, and that PostgreSQL runs");
-  return `Cannot open the database of DATABASE_URL (${messageOf(cause)}): ${hint}`;
+  return { cause, hint: known ?? (TLS.test(codeOf(cause)) ? TLS_HINT : "check the address, and that PostgreSQL runs") };
 }
 
 const TLS_HINT =

@@ -1,9 +1,9 @@
 import type { Clock } from "../../clock.ts";
-import { messageOf } from "../../domain/errors.ts";
 import { TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import { StoreError } from "../errors.ts";
 import type { Client } from "./client/client.ts";
+import { awayProblem } from "./errors.ts";
 
 /** The time between two looks at the lock and at the database's clock. */
 const BEAT_MS = 2_000;
@@ -34,6 +34,8 @@ export class Presence implements Disposable {
   #shift: number;
   #isHeld = false;
   #isClosed = false;
+  /** The monotonic time since which the database has not answered; undefined while it does. */
+  #awaySince: number | undefined;
   #cancel: () => void = () => undefined;
 
   /** The client is for the presence alone, and has one connection. */
@@ -109,11 +111,25 @@ export class Presence implements Disposable {
     const before = this.#isHeld;
     try {
       await this.#look();
+      this.#noteBack();
     } catch (error) {
-      if (!this.#isClosed) this.#log.warn("the database does not answer", { reason: messageOf(error) });
+      this.#noteAway(error);
     }
     if (before && !this.#isHeld)
       this.#log.error("another server has taken the SERVER_ID, no work is begun", { id: this.#id });
+  }
+
+  /** Logs the first look that fails, not each: it may stay so for hours. */
+  #noteAway(error: unknown): void {
+    if (this.#isClosed || this.#awaySince !== undefined) return;
+    this.#awaySince = this.#base.monotonic();
+    this.#log.warn("the database is away: calls go on, all else waits or gets 503", { problem: awayProblem(error) });
+  }
+
+  #noteBack(): void {
+    if (this.#awaySince === undefined) return;
+    this.#log.info("the database is back", { after_ms: Math.round(this.#base.monotonic() - this.#awaySince) });
+    this.#awaySince = undefined;
   }
 
   async #look(): Promise<void> {

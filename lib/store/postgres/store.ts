@@ -8,6 +8,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import type { Store } from "../store.ts";
 import { PostgresAudit } from "./audit.ts";
 import type { Client } from "./client/client.ts";
+import { withRemedy } from "./errors.ts";
 import type { Primary } from "./client/primary.ts";
 import { VersionCatchUp } from "./configuration/catch-up.ts";
 import { Contact } from "./contact.ts";
@@ -207,7 +208,13 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    return standingOf(this.#client);
+    return standingOf(this.#client).catch((error: unknown) => {
+      throw withRemedy(error);
+    });
+  }
+
+  get isUp(): boolean {
+    return this.#contact.isThere;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -140,6 +140,15 @@ export class SqliteStore implements Store, Disposable {
     this.#database.check();
   }
 
+  get isUp(): boolean {
+    try {
+      this.#database.check();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#database[Symbol.dispose]();
   }

@@ -62,8 +62,8 @@ export function KeysPage() {
         error === undefined && <Loading />
       ) : data.length === 0 ? (
         <Empty title="No keys besides the server's own">
-          <code>slipway key create</code> makes one with the scopes that you choose; its token is shown once, there and
-          nowhere else.
+          <code>slipway keys create NAME --scope SCOPE</code> makes one with the scopes that you choose; its token is
+          shown once, there and nowhere else.
         </Empty>
       ) : (
         <Table label="Keys" columns={columns} rows={data} keyOf={({ id }) => id} />

@@ -24,7 +24,7 @@ export function SecretsPage() {
         error === undefined && <Loading />
       ) : data.length === 0 ? (
         <Empty title="No secrets yet">
-          <code>slipway secret set NAME</code> stores one, encrypted; a function that names it in <code>secrets</code>{" "}
+          <code>slipway secrets set NAME</code> stores one, encrypted; a function that names it in <code>secrets</code>{" "}
           gets its value. Only functions can read values: this page shows names.
         </Empty>
       ) : (

@@ -35,6 +35,7 @@ export function SystemPage() {
       <Section title="Left on the engine">
         <WithoutOwner unowned={system.unowned} />
       </Section>
+      <Servers servers={system.servers} />
       <Server metrics={metrics} />
       <Engine metrics={metrics} isOk={system.engine.ok} />
       <Section title="Database">
@@ -96,6 +97,30 @@ function WithoutOwner({ unowned }: { readonly unowned: SystemState["unowned"] })
         />
       )}
     </>
+  );
+}
+
+type ClusterServer = NonNullable<SystemState["servers"]>[number];
+
+const SERVER_COLUMNS: readonly Column<ClusterServer>[] = [
+  { head: "Server", cell: ({ id }) => <code title={id}>{id}</code> },
+  {
+    head: "State",
+    cell: ({ living }) => <Status value={living ? "alive" : "lost"} tone={living ? "good" : "bad"} />,
+  },
+  { head: "Last report", cell: ({ heartbeat_age_ms }) => `${duration(heartbeat_age_ms)} ago`, numeric: true },
+  { head: "Ready calls", cell: ({ ready }) => count(ready), numeric: true },
+  { head: "Version", cell: ({ version }) => version },
+  { head: "Takes calls of others at", wide: true, cell: ({ url }) => url ?? "no ADVERTISE_URL" },
+];
+
+/** The servers that share the database; nothing if this one has it for itself. */
+function Servers({ servers }: { readonly servers: SystemState["servers"] }) {
+  if (servers === null) return null;
+  return (
+    <Section title="Servers of the database">
+      <Table label="Servers of the database" columns={SERVER_COLUMNS} rows={servers} keyOf={({ id }) => id} />
+    </Section>
   );
 }
 

@@ -6,7 +6,7 @@ import { containersBecome } from "../pool/pools.ts";
 
 /**
  * A server that says which of its instances it is, and how many calls that has had. A call may wait until so many are present
- * (`hold`). Its variables have it exit (`FAIL`), listen elsewhere (`LISTEN`) or turn in circles while it waits (`SPIN`).
+ * (`hold`), and do work of so many milliseconds when its answer is out, and print that it has (`work`). Its variables have it exit (`FAIL`), listen elsewhere (`LISTEN`) or turn in circles while it waits (`SPIN`).
  */
 const APP = `
 const { FAIL, LISTEN, PORT, SPIN, TOKEN = null, RELEASE = null } = process.env;
@@ -21,9 +21,14 @@ Bun.serve({ port: Number(LISTEN ?? PORT), hostname: "0.0.0.0", idleTimeout: 0, a
   open++;
   const call = ++calls;
   try {
-    const { hold = 0 } = JSON.parse((await request.text()) || "{}");
+    const { hold = 0, work = 0 } = JSON.parse((await request.text()) || "{}");
     if (open >= hold) for (const go of held.splice(0)) go();
     else await new Promise((go) => held.push(go));
+    if (work) setImmediate(() => {
+      const { user, system } = process.cpuUsage();
+      for (let used = user + system; used < user + system + work * 1000;) { const now = process.cpuUsage(); used = now.user + now.system; }
+      console.log("worked");
+    });
     return Response.json({ id, call, token: TOKEN, release: RELEASE });
   } finally { open--; }
 }});

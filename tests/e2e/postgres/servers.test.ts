@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { acquireEngine } from "../../../.ci/engine/engine.ts";
 import { runOrThrow } from "../../../.ci/packages.ts";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
-import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
+import type { Invocation, ShownInvocation } from "../../../lib/domain/calls/invocations.ts";
 import { blocksOf, readPage } from "../../docs/support/markdown-blocks.ts";
 import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { eventually } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
+import { SLIPWAY } from "../../support/program.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 
 /** The page whose commands make the database here. */
@@ -86,8 +87,8 @@ async function submitted(server: SpawnedServer, body: object, query = ""): Promi
   return id;
 }
 
-async function recordOf({ url }: SpawnedServer, id: string): Promise<Invocation> {
-  const { data } = (await (await fetch(`${url}/v1/invocations/${id}`)).json()) as { data: Invocation }; // an envelope
+async function recordOf({ url }: SpawnedServer, id: string): Promise<ShownInvocation> {
+  const { data } = (await (await fetch(`${url}/v1/invocations/${id}`)).json()) as { data: ShownInvocation }; // an envelope
   return data;
 }
 
@@ -100,7 +101,7 @@ test("a server in PostgreSQL: functions, calls, routes, submissions and schedule
   let waiting: string;
   {
     await using server = await start("a");
-    fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 3_000, retry: RETRY });
+    fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 10_000, retry: RETRY });
     expect((await server.invoke(fn, {})).status).toBe(200);
     const post = (path: string, body: object) =>
       fetch(`${server.url}${path}`, { method: "POST", body: JSON.stringify(body) }).then(({ ok }) => ok);
@@ -123,7 +124,14 @@ test("two servers on one engine: one sees what the other changes, neither distur
   const begun: string[] = [];
   {
     await using b = await start("b");
-    expect((await b.invoke(fn, {})).status).toBe(200);
+    const called = await b.invoke(fn, {});
+    expect(called.status).toBe(200);
+    const id = called.headers.get("X-Request-Id") ?? "";
+    // B writes records in batches.
+    const isWritten = async () => (await fetch(`${a.url}/v1/invocations/${id}`)).status === 200;
+    expect(await eventually(isWritten, LONG_MS)).toBe(true);
+    for (const server of [a, b]) expect((await recordOf(server, id)).server_id).toBe("b");
+    expect(await runOrThrow([...SLIPWAY, "status", "--url", b.url])).toMatch(/^database +ok\nservers +a, b$/m);
     const { data } = (await (await fetch(`${b.url}/v1/routes`)).json()) as { data: { id: string }[] }; // an envelope
     expect((await fetch(`${b.url}/v1/routes/${data[0]?.id}`, { method: "DELETE" })).status).toBe(200);
     const isGone = async () => (await fetch(`${a.url}/r/hello`, { method: "POST", body: "{}" })).status === 404;
@@ -202,7 +210,12 @@ test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls g
   const away = await submit(server, {});
   expect(away.status).toBe(503);
   expect((await server.invoke(fn, {})).status).toBe(200);
+  const isUp = async () => /^slipway_database_up (\d)$/m.exec(await (await fetch(`${server.url}/metrics`)).text())?.[1];
+  expect(await eventually(async () => (await isUp()) === "0", LONG_MS)).toBe(true);
   await postgres.start();
   expect(await eventually(async () => (await submit(server, {})).status === 202, LONG_MS)).toBe(true);
   for (const id of acknowledged) expect((await ended(server, id)).status).toBe("succeeded");
+  expect(await eventually(async () => (await isUp()) === "1", LONG_MS)).toBe(true);
+  // What it has taken besides may still run.
+  await stop(server);
 });

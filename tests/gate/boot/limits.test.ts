@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import type { CallLimits } from "../../../lib/runner/gate-protocol/boot-frames.ts";
 import { rawFrame } from "../support/gate-frames.ts";
 import { scratch, sh, witness } from "../support/gate-process.ts";
-import { app, BootGate, freePort, serving, TestStream } from "./boot-gate.ts";
+import { app, BootGate, serving, TestStream } from "./boot-gate.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 
 /** Longer than any test: a limit that does not pass. */
 const LONG: CallLimits = { withinMs: 600_000, mostMs: 600_000 };
@@ -23,7 +24,7 @@ describe("a call past its limit", () => {
   test.each([false, true])(
     "ends the instance with all that it started, frozen between calls (%p) or not",
     async (freeze) => {
-      const port = await freePort();
+      const port = freePort();
       await using own = await scratch();
       const { path, up, gone } = await witness(own.path);
       const command = [...sh(`exec 9>${path}; echo up >&9; sleep 1000 & exec "$@"`), "sh"];
@@ -56,7 +57,7 @@ describe("a call past its limit", () => {
       [undefined, SHORT],
       [SHORT, undefined],
     ]) {
-      const port = await freePort();
+      const port = freePort();
       await using gate = await BootGate.booted(app("echo", port), port);
       for (const stream of limits.map((one) => gate.open(one))) stream.write("x");
       expect(await gate.expect("exit")).toMatchObject({ signal: 9 });
@@ -64,7 +65,7 @@ describe("a call past its limit", () => {
   });
 
   test("ends it also if the server has abandoned the call meanwhile", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("echo", port), port);
     const [stream, other] = [gate.open(SHORT), gate.open()];
     await answered(stream);
@@ -75,7 +76,7 @@ describe("a call past its limit", () => {
   });
 
   test("is no error of a server that ends or opens something at that moment", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("echo", port), port, {
       hears: ({ type }, conversation) => type === "expired" && conversation.finish(10_000),
     });
@@ -87,7 +88,7 @@ describe("a call past its limit", () => {
 });
 
 test("a call that has ended in time, or whose connection the app has ended, has no limit: the instance goes on", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("number", port), port);
   const ended = gate.open(SHORT);
   ended.write("end\n");
@@ -108,7 +109,7 @@ test("a call that has ended in time, or whose connection the app has ended, has 
 });
 
 test("a call that comes late is refused, reaches nobody, and leaves the instance as it is", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("number", port), port);
   const other = gate.open(LONG);
   other.write("x\n");
@@ -125,7 +126,7 @@ test("a call that comes late is refused, reaches nobody, and leaves the instance
 });
 
 test("a call that crosses the end of the instance is refused", async () => {
-  const port = await freePort();
+  const port = freePort();
   let crossing: TestStream | undefined;
   await using gate = await BootGate.booted(app("echo", port), port, {
     hears: ({ type }, conversation) => {
@@ -142,7 +143,7 @@ test("a call that crosses the end of the instance is refused", async () => {
 describe("an app that asks for its calls", () => {
   /** A gate whose app says what it hears, in its log. It has asked for its first call. */
   async function asking() {
-    const port = await freePort();
+    const port = freePort();
     const program = `await Bun.connect({ hostname: "127.0.0.1", port: ${port}, socket: { data: (_, bytes) => console.log(String(bytes)) } })`;
     const { gate, connections } = await serving([process.execPath, "-e", program], port);
     await gate.until(() => connections.length === 1);

@@ -46,6 +46,7 @@ describe("GET /metrics", () => {
       slipway_records_dropped_total: "counter",
       slipway_build_info: "gauge",
       slipway_database_bytes: "gauge",
+      slipway_database_up: "gauge",
       process_resident_memory_bytes: "gauge",
       process_open_fds: "gauge",
     });
@@ -63,6 +64,7 @@ describe("GET /metrics", () => {
     expect(total(families, "process_cpu_seconds_total")).toBeGreaterThan(0);
     expect(total(families, "slipway_database_bytes")).toBeGreaterThan(4096);
     expect(total(families, "slipway_engine_up")).toBe(1);
+    expect(total(families, "slipway_database_up")).toBe(1);
   });
 
   test("GET /metrics counts calls by function, status and start", async () => {

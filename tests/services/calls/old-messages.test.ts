@@ -134,6 +134,7 @@ describe("A database of the previous version", () => {
       invocations,
       events: new InvocationEvents(),
       clock: stillClock(),
+      server_id: undefined,
     });
     const { response } = await results.result("i");
     expect(response).toEqual({ status: expected, headers: sent, body: new Uint8Array(Buffer.from("result")) });

@@ -116,15 +116,17 @@ test("end: one whose commit was not answered is written, if it was made, and not
   await cut.ledger.submit(newWork("x"));
   const one = await claimed(cut);
   await database.run(`
-    create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.3); return null; end';
-    create constraint trigger slowly after update on attempts deferrable initially deferred
-      for each row execute function slowly()`);
-  const ending = cut.ledger.end(success(one)).catch((error: unknown) => error);
+    create function waits() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(1); return null; end';
+    create constraint trigger waits after update on attempts deferrable initially deferred
+      for each row execute function waits()`);
   await using watch = new Client(url, { connections: 1 });
-  const commits = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+  await watch.all("select pg_advisory_lock(1)::text");
+  const ending = cut.ledger.end(success(one)).catch((error: unknown) => error);
+  const commits = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
   expect(await eventually(async () => (await watch.all(commits)).length > 0)).toBe(true);
   link.heal({ reset: true });
   expect(await ending).toMatchObject({ reason: "database_unavailable" });
+  await watch.all("select pg_advisory_unlock(1)");
   expect(await eventually(async () => (await watch.all("select 1 from work")).length === 0)).toBe(true);
   expect(await cut.ledger.end(success(one))).toBe(true);
   expect(await cut.ledger.end(success(one))).toBe(false);

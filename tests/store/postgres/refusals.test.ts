@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { systemClock } from "../../../lib/clock.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
-import { openProblem } from "../../../lib/store/postgres/errors.ts";
+import { awayProblem, openProblem, withRemedy } from "../../../lib/store/postgres/errors.ts";
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { makeCertificate } from "../../support/certificates.ts";
 import { eventually } from "../../support/pace.ts";
@@ -79,11 +79,14 @@ test("a user without connections, logins or rights: the database is away to a se
     await first.all("select 1");
     const full = await refusal();
     expect(full).toMatchObject({ reason: "database_unavailable" });
+    expect(withRemedy(full)).toMatchObject({ message: "The database cannot be used: let it have more connections" });
     expect(openProblem(full)).toMatch(/too many connections for role .*: let it have more connections$/);
   }
   await database.run(`alter role ${user} nologin`);
   const refused = await refusal();
   expect(refused).toMatchObject({ reason: "database_unavailable" });
+  expect(withRemedy(refused)).toMatchObject({ message: "The database cannot be used: check its user and password" });
+  expect(awayProblem(refused)).toMatch(/not permitted to log in: check its user and password$/);
   expect(openProblem(refused)).toMatch(/not permitted to log in\): check its user and password$/);
 });
 

@@ -2,10 +2,12 @@ import { relativeTime, showBytes } from "../../output/quantities.ts";
 import type { ApiClient } from "../../api/api-client.ts";
 import { EXIT } from "../../exit-codes.ts";
 import type { Define } from "../../tools.ts";
+import type { SystemState } from "../../../domain/system/system.ts";
 
 interface Check {
   readonly ok: boolean;
   readonly problem: string | null;
+  readonly warning?: string;
 }
 
 interface Readiness {
@@ -29,13 +31,15 @@ export const define: Define = (command, { client, out, exitWith }) => {
     const response = await server.send({ method: "GET", path: "/readyz" });
     const readiness = await readinessIn(server, response);
     const samples = samplesIn(await server.text({ method: "GET", path: "/metrics" }));
-    const report = reportOf(server.url, readiness, samples);
+    const { servers } = await server.data<SystemState>({ method: "GET", path: "/v1/system" });
+    const report = { ...reportOf(server.url, readiness, samples), servers };
     out.record(report, {
       server: report.url,
       version: report.version,
       ready: report.ready ? "yes" : "no",
       engine: stateOf(report.engine),
-      database: `${stateOf(report.database)}, ${showBytes(report.database_bytes) ?? ""}`,
+      database: databaseOf(report.database, report.database_bytes),
+      ...(servers !== null && { servers: servers.map(memberOf).join(", ") }),
       started: report.started_at === null ? null : relativeTime(report.started_at),
       memory: showBytes(report.memory_bytes),
       instances: countsOf(report.instances),
@@ -96,8 +100,20 @@ function samplesIn(text: string): Sample[] {
   });
 }
 
-function stateOf({ ok, problem }: Check): string {
-  return ok ? "ok" : (problem ?? "not ok");
+function stateOf({ ok, problem, warning }: Check): string {
+  if (!ok) return problem ?? "not ok";
+  return warning === undefined ? "ok" : `ok, but ${warning}`;
+}
+
+/** Without a file there is no size: the database is PostgreSQL. */
+function databaseOf(check: Check, bytes: number | null): string {
+  const size = bytes === null || bytes === 0 ? null : showBytes(bytes);
+  return size === null ? stateOf(check) : `${stateOf(check)}, ${size}`;
+}
+
+function memberOf({ id, living, heartbeat_age_ms }: NonNullable<SystemState["servers"]>[number]): string {
+  const seen = relativeTime(new Date(Date.now() - heartbeat_age_ms).toISOString());
+  return living ? id : `${id} (lost, last heard of ${seen})`;
 }
 
 function countsOf(counts: Readonly<Record<string, number>>): string {

@@ -1,5 +1,5 @@
 import { Link } from "wouter-preact";
-import type { Invocation } from "../../../domain/calls/invocations.ts";
+import type { Invocation, ShownInvocation } from "../../../domain/calls/invocations.ts";
 import { segment } from "../../data/api.ts";
 import { useFunctionNames } from "../../data/function-names.ts";
 import { functionPath } from "../../data/functions.ts";
@@ -23,7 +23,7 @@ import { Request } from "./request.tsx";
 
 /** One call: where its time went, what it was asked and answered, and what was printed, as it comes. */
 export function InvocationPage({ id }: { readonly id: string }) {
-  const { data, error, reload } = useData<Invocation>(`/v1/invocations/${segment(id)}`);
+  const { data, error, reload } = useData<ShownInvocation>(`/v1/invocations/${segment(id)}`);
   const followed = useInvocation(data === undefined ? null : id);
   const record = followed.record ?? data;
   const above = <Link href="/invocations">Invocations</Link>;
@@ -49,7 +49,7 @@ export function InvocationPage({ id }: { readonly id: string }) {
         <TimingBar record={record} />
       </Section>
       <Section title="Record">
-        <Record record={record} />
+        <Record record={record} serverId={data?.server_id} />
       </Section>
       <Printed followed={followed} />
       <div class="messages">
@@ -67,7 +67,8 @@ export function InvocationPage({ id }: { readonly id: string }) {
   );
 }
 
-function Record({ record }: { readonly record: Invocation }) {
+/** The server is that of when the page was loaded: events have the record alone. */
+function Record({ record, serverId }: { readonly record: Invocation; readonly serverId: string | undefined }) {
   const names = useFunctionNames([record.function_id]);
   const link = (other: string | null) => (other === null ? null : <InvocationLink id={other} />);
   return (
@@ -115,6 +116,7 @@ function Record({ record }: { readonly record: Invocation }) {
           ),
         ],
         ["Key", record.key_id],
+        ["Server", serverId],
         [
           "Image",
           <code key="image" title={record.image_id ?? ""}>

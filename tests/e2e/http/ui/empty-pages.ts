@@ -6,8 +6,8 @@ export const EMPTY = [
   ["/dead-letters", "No dead letters", "Every asynchronous call has succeeded"],
   ["/routes", "No routes yet", "POST /v1/routes"],
   ["/schedules", "No schedules yet", "POST /v1/schedules"],
-  ["/secrets", "No secrets yet", "slipway secret set NAME"],
+  ["/secrets", "No secrets yet", "slipway secrets set NAME"],
   ["/registries", "No registries with credentials", "PUT /v1/registries/HOST"],
-  ["/keys", "No keys besides the server's own", "slipway key create"],
+  ["/keys", "No keys besides the server's own", "slipway keys create NAME"],
   ["/system", "Not known now", "asked again when it is back"],
 ] as const;
