@@ -4,13 +4,13 @@ import { encodeAnswer } from "../../services/cluster/hop-answer.ts";
 import { type CheckedRequest, HOP_PATH, REFUSAL_HEADER } from "../../services/cluster/hop-signature.ts";
 import type { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import { expectedBytes } from "./body-memory.ts";
-import type { Calls } from "./invoke.ts";
+import type { CallDeps } from "./invoke.ts";
 
 /** The most that a message has besides the body of its call, in bytes: names, the URL and all headers as JSON. */
 const HEAD_BYTES = 1024 * 1024;
 
 /** `POST /cluster/calls`: a call that another server of the database passes on. It is let in by its signature alone. */
-export function hopRoutes(hops: ReceivedHops | undefined, calls: Calls) {
+export function hopRoutes(hops: ReceivedHops | undefined, calls: CallDeps) {
   const app = new Elysia();
   // Without other servers there is no such path.
   if (hops === undefined) return app;

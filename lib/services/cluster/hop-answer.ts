@@ -1,6 +1,6 @@
 import type { FunctionResponse } from "../../domain/calls/http-message.ts";
 import { AppError } from "../../domain/errors.ts";
-import type { Answer } from "../calls/record.ts";
+import type { Answer } from "../calls/call.ts";
 import type { AnswerSeal } from "./answer-seal.ts";
 import { encodeFrame, FRAME, type FrameKind, FrameReader, PIECE_BYTES } from "./hop-frames.ts";
 
@@ -12,8 +12,8 @@ interface AnswerHead extends Omit<Answer, "response"> {
 /** A call that was accepted from another server. */
 export interface AcceptedCall {
   readonly answering: Promise<Answer>;
-  /** The calls of this function that could be taken at once besides. */
-  readonly places: number;
+  /** The calls of this function that ready instances could serve at once besides. */
+  readonly readyCalls: number;
   /** Resolves when the record of the call is final, and written if it can be; it is called when the answer is out. */
   readonly recorded: () => Promise<void>;
 }
@@ -37,7 +37,7 @@ export function encodeAnswer(call: AcceptedCall, seal: AnswerSeal): ReadableStre
 }
 
 async function* framesOf(call: AcceptedCall, seal: AnswerSeal): AsyncGenerator<Uint8Array, undefined> {
-  yield encodeFrame(seal, FRAME.accepted, jsonOf(call.places));
+  yield encodeFrame(seal, FRAME.accepted, jsonOf(call.readyCalls));
   const { response, ...answer } = await call.answering;
   const body = response?.body ?? new Uint8Array();
   const length = body instanceof Uint8Array ? body.length : null;
@@ -113,7 +113,7 @@ export class AnswerReader {
     return this.#answered.promise;
   }
 
-  /** Returns the number of places that are left once the call has its instance. Throws if it is not certain that it has. */
+  /** Returns the number of ready calls that are left once the call has its instance. Throws if it is not certain that it has. */
   async accepted(): Promise<number> {
     return Number(textOf(await this.#content(FRAME.accepted)));
   }

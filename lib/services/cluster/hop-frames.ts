@@ -2,7 +2,7 @@ import { type AnswerSeal, SEAL_BYTES } from "./answer-seal.ts";
 
 /** The kinds of frames of an answer, in their order; there is one of each but of `body`. */
 export const FRAME = {
-  /** An instance has been taken; with the number of places that are left. */
+  /** An instance has been taken; with the number of calls that ready instances could serve besides. */
   accepted: 1,
   /** The answer without its body. */
   head: 2,

@@ -4,7 +4,7 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Elsewhere, InvokeCall, PassedOn } from "../calls/record.ts";
+import type { Elsewhere, InvokeCall, PassedOn } from "../calls/call.ts";
 import { whyGone } from "../calls/record.ts";
 import { takesConnections, untilLost } from "./connections.ts";
 import { AnswerReader } from "./hop-answer.ts";
@@ -27,7 +27,7 @@ const ANSWER_MS = 10_000;
 const UNSENT = /^(?:ECONNREFUSED|ConnectionRefused|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)$|CERT|^UNABLE_TO_/;
 
 interface HopsDeps {
-  readonly runner: Pick<Runner, "hasPlace" | "versionKey">;
+  readonly runner: Pick<Runner, "isOpenTo" | "versionKey">;
   readonly peers: Peers;
   readonly key: Uint8Array;
   readonly version: string;
@@ -62,7 +62,7 @@ export class Hops implements Elsewhere {
     if (call.ready_only === true || !(body instanceof Uint8Array) || upgrade === true) return undefined;
     const { runner, peers } = this.#deps;
     const fn = call.target.function;
-    if (runner.hasPlace(fn)) return undefined;
+    if (runner.isOpenTo(fn)) return undefined;
     const key = runner.versionKey(fn);
     const peer = peers.choose(key);
     return peer && this.#forward({ call, body, stopped }, peer, key);

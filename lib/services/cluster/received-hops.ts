@@ -16,7 +16,7 @@ interface ReceivedHopsDeps {
   readonly members: Pick<Members, "takesCalls">;
   readonly functions: Pick<FunctionService, "get" | "at">;
   readonly invocations: Pick<InvocationService, "invoke" | "recorded">;
-  readonly runner: Pick<Runner, "places" | "versionKey">;
+  readonly runner: Pick<Runner, "readyCalls" | "versionKey">;
   readonly version: string;
   readonly clock: Clock;
 }
@@ -60,7 +60,7 @@ export class ReceivedHops {
       if (!reads_record) await new Promise<void>((resolve) => void clock.after(TOGETHER_MS, resolve));
       await invocations.recorded(id);
     };
-    return { answering, places: runner.places[runner.versionKey(fn)] ?? 0, recorded };
+    return { answering, readyCalls: runner.readyCalls[runner.versionKey(fn)] ?? 0, recorded };
   }
 }
 

@@ -342,30 +342,30 @@ test("a call whose server is lost has run at most once, and has one record", asy
 async function startReady(id: string, variables: Readonly<Record<string, string>>) {
   const fn = await a.createFunction(await fixture("chaos"), { warm_min: 1, timeout_ms: 20_000 });
   const server = await cluster.start(id, { WARM_MAX: "1", MAX_INSTANCES: "1", ...variables });
-  /** Returns the places that A knows of there, once both have reported. */
-  const places = async () => {
+  /** Returns the calls that the ready instances there could serve, as far as A knows, once both have reported. */
+  const readyCalls = async () => {
     await dataOf(server, "/v1/system");
     const { servers } = await dataOf<SystemState>(a, "/v1/system");
     return servers?.find((one) => one.id === id && one.living)?.ready;
   };
-  expect(await eventually(async () => (await places()) === 1, LONG_MS)).toBe(true);
+  expect(await eventually(async () => (await readyCalls()) === 1, LONG_MS)).toBe(true);
   const end = async () => {
     await server[Symbol.asyncDispose]();
     await a.deleteFunction(fn.id);
   };
-  return { fn, server, places, [Symbol.asyncDispose]: end };
+  return { fn, server, readyCalls, [Symbol.asyncDispose]: end };
 }
 
 test("a server that is about to stop takes no more calls of others", async () => {
   await using ready = await startReady("c", { DRAIN_DELAY_MS: "1h" });
-  const { fn, server, places } = ready;
+  const { fn, server, readyCalls } = ready;
   const before = passedOn(a);
   server.kill("SIGTERM");
   const isStopping = async () => (await fetch(`${server.url}/readyz`)).status === 503;
   expect(await eventually(isStopping, LONG_MS)).toBe(true);
   // A may not know yet, and is refused then.
   expect((await a.invoke(fn, { do: "echo" })).status).toBe(200);
-  expect(await places()).toBe(0);
+  expect(await readyCalls()).toBe(0);
   expect(passedOn(a)).toBe(before);
 });
 

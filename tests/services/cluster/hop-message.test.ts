@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { bytesOf } from "../../../lib/domain/calls/http-message.ts";
-import type { Answer } from "../../../lib/services/calls/record.ts";
+import type { Answer } from "../../../lib/services/calls/call.ts";
 import { AnswerSeal } from "../../../lib/services/cluster/answer-seal.ts";
 import { AnswerReader, encodeAnswer } from "../../../lib/services/cluster/hop-answer.ts";
 import { decodeCall, encodeCall } from "../../../lib/services/cluster/hop-message.ts";
@@ -27,7 +27,7 @@ const LAST_FRAME_BYTES = 4 + 32 + 1;
 const seal = () => new AnswerSeal(new Uint8Array(32), Buffer.from("signature"));
 
 const messageOf = (answer: Answer) =>
-  encodeAnswer({ answering: Promise.resolve(answer), places: 3, recorded: async () => undefined }, seal());
+  encodeAnswer({ answering: Promise.resolve(answer), readyCalls: 3, recorded: async () => undefined }, seal());
 
 /** Reads an answer as far as it goes without the end of its body. */
 async function read(message: ReadableStream<Uint8Array>) {

@@ -3,7 +3,7 @@ import { bytesOf, type FunctionResponse } from "../../../lib/domain/calls/http-m
 import { AppError } from "../../../lib/domain/errors.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../../lib/domain/limits.ts";
 import { createLogger } from "../../../lib/log.ts";
-import type { PassedOn } from "../../../lib/services/calls/record.ts";
+import type { PassedOn } from "../../../lib/services/calls/call.ts";
 import { AnswerSeal } from "../../../lib/services/cluster/answer-seal.ts";
 import { encodeAnswer } from "../../../lib/services/cluster/hop-answer.ts";
 import { encodeFrame, FRAME } from "../../../lib/services/cluster/hop-frames.ts";
@@ -19,9 +19,9 @@ const WHOLE_BYTES = 1024 * 1024;
 const fn = someFunction("f1", { timeout_ms: 30_000 });
 const invocation = someInvocation("i1");
 
-/** A server that has reported places at an address. */
+/** A server that has reported ready calls at an address. */
 function peerAt(url: string) {
-  return { id: "b", epoch: "e", url, version: "1", age_ms: 0, places: { f: 9 }, engine: null };
+  return { id: "b", epoch: "e", url, version: "1", age_ms: 0, ready_calls: { f: 9 }, engine: null };
 }
 
 /** A server that knows of one other. */
@@ -31,7 +31,7 @@ function serverKnowing(url: string) {
   const log = createLogger({ level: "debug", format: "json", clock, write: (line) => void lines.push(line) });
   const others = [peerAt(url)];
   const peers = new Peers({ members: { others }, version: "1", key: KEY, clock });
-  const runner = { hasPlace: () => false, versionKey: () => "f" };
+  const runner = { isOpenTo: () => false, versionKey: () => "f" };
   const hops = new Hops({ runner, peers, key: KEY, version: "1", whole_bytes: WHOLE_BYTES, clock, log });
   const client = new AbortController();
   const invoke = (): Promise<PassedOn | undefined> | undefined =>
@@ -79,7 +79,7 @@ async function outcomeOf(made: Promise<PassedOn | undefined> | undefined) {
 
 async function messageOf(seal: AnswerSeal, response: FunctionResponse | null): Promise<Buffer> {
   const answering = Promise.resolve({ invocation, response });
-  return Buffer.from(await bytesOf(encodeAnswer({ answering, places: 1, recorded: async () => undefined }, seal)));
+  return Buffer.from(await bytesOf(encodeAnswer({ answering, readyCalls: 1, recorded: async () => undefined }, seal)));
 }
 
 const answerOf = (text: string): FunctionResponse => ({ status: 200, headers: [], body: Buffer.from(text) });

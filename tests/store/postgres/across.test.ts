@@ -158,14 +158,14 @@ test("writtenElsewhere: records that another server wrote last", async () => {
 
 const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };
 
-test("places: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
+test("sharedPlaces: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
   const set = (store: PostgresStore, places: number, most = 3) =>
-    store.places.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
+    store.sharedPlaces.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
   expect([await set(a, 2), await set(b, 2), await set(b, 2), await set(a, 3)]).toEqual([2, 1, 1, 2]);
   // One that had more than the limit is now keeps what it has.
   expect([await set(a, 3, 1), await set(a, 0), await set(b, 9)]).toEqual([2, 0, 3]);
   expect([await set(a, 1), await clock.advance(LEASE_MS), await set(a, 1)]).toEqual([0, undefined, 1]);
-  await Promise.all([a.places.clear(), b.places.clear()]);
+  await Promise.all([a.sharedPlaces.clear(), b.sharedPlaces.clear()]);
   const all = Array.from({ length: 20 }, (_, i) => set(i % 2 === 0 ? a : b, 2));
   await Promise.all(all);
   expect((await set(a, 2)) + (await set(b, 2))).toBe(3);

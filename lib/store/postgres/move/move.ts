@@ -7,14 +7,11 @@ import { markMoved, type Moved, movedMark, requireUnmoved } from "../../sqlite/d
 import { Client, type Transaction } from "../client/client.ts";
 import { openSource } from "./source.ts";
 import { type Columns, MOVED_TABLES, type MovedTable } from "./tables.ts";
-import { begin, end, filledBy, openTarget, placeOf } from "./target.ts";
+import { begin, end, filledBy, openTarget, shownUrl } from "./target.ts";
 
 /** The rows of a statement, and about how long its JSON gets at most, but for a single row. */
 const BATCH = 1_000;
 const BATCH_LENGTH = 4 * 1024 * 1024;
-
-/** The time that a statement may take: the last ones read everything that was written. */
-const DEADLINE_MS = 600_000;
 
 /** The rows of a table that have moved so far, of all that it has. */
 export interface Progress {
@@ -53,7 +50,7 @@ export async function moveDatabase(path: string, url: string, options: MoveOptio
   using source = openSource(path);
   const { sqlite } = source;
   const mark = movedMark(sqlite);
-  const to = placeOf(url);
+  const to = shownUrl(url);
   if (mark?.state === "done" || (mark !== undefined && mark.to !== to)) requireUnmoved(sqlite, path);
   options.checkKey(settingIn(sqlite, "secret_key_fingerprint"));
   await using target = await openTarget(url, options.log);
@@ -86,7 +83,7 @@ interface Move {
 
 async function moveAll({ sqlite, url, id, ending }: Move, options: MoveOptions): Promise<MovedRows> {
   const rows: Record<string, number> = {};
-  await using client = new Client(url, { connections: 1, deadline_ms: DEADLINE_MS });
+  await using client = new Client(url, { connections: 1 });
   try {
     await client.longTransaction(async (transaction) => {
       await begin(transaction);
