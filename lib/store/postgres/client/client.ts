@@ -2,6 +2,7 @@ import { SQL, type TransactionSQL } from "bun";
 import { DeadlineError, isCut, isElsewhere, isRival, mapError } from "../errors.ts";
 import { Primary } from "./primary.ts";
 import { Pulse } from "./pulse.ts";
+import { quietListening } from "./quiet-listening.ts";
 import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 
 /** Connections: with 4 a server submits a third as much as with 8, and more than 16 gain nothing. */
@@ -166,6 +167,7 @@ export class Client implements Statements, AsyncDisposable {
 
   /** Calls `run` with each notification on a channel, and without one when it listens (again): what came before has been missed. */
   async listen(channel: string, run: (payload?: string) => void): Promise<void> {
+    quietListening();
     this.#listeners.set(channel, run);
     await this.#bounded((client) => client.listen(channel, run, () => run()));
   }
