@@ -5,8 +5,10 @@ import type { Store } from "../../store/store.ts";
 import { newSecretKey, Vault } from "./vault.ts";
 
 /** The end of the messages of a start that fails for its key: nothing that is sealed can be read without it. */
-const LOST =
-  'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew';
+const LOST = {
+  file: 'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew',
+  shared: `If it is lost, so are they: stop all servers, run "delete from configuration where kind in ('secrets', 'registries') or id = 'callback_secrets'" with psql, start again, and PUT them anew`,
+} as const;
 
 /**
  * Opens the vault of a database: with the key that was given, else the one in the key file, else, if nothing is sealed
@@ -14,29 +16,30 @@ const LOST =
  * sealed with.
  */
 export async function openVault(
-  store: Pick<Store, "settings" | "secrets">,
+  store: Pick<Store, "settings" | "secrets" | "notices">,
   options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
 ): Promise<Vault> {
   const { given, key_file: file, log } = options;
+  const lost = store.notices === null ? LOST.file : LOST.shared;
   const needed = store.secrets.anythingSealed() || store.settings.callbackSecrets() !== null;
-  const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file) : made(file, log));
+  const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file, lost) : made(file, log));
   const vault = new Vault(key);
   const fingerprint = vault.fingerprint();
   if (store.settings.secretKeyFingerprint() === fingerprint) return vault;
   if (needed) {
     const source = given === null ? `The key in ${JSON.stringify(file)}` : "The key given as SECRET_KEY";
     throw new StoreError(
-      `${source} is not the one that the secrets in the database were encrypted with: give that one. ${LOST}`,
+      `${source} is not the one that the secrets in the database were encrypted with: give that one. ${lost}`,
     );
   }
   await store.settings.setSecretKeyFingerprint(fingerprint);
   return vault;
 }
 
-function missing(file: string): never {
+function missing(file: string, lost: string): never {
   throw new StoreError(
     `The secrets in the database cannot be read: their key ${JSON.stringify(file)} is gone. Put that file back, ` +
-      `or give its content as SECRET_KEY. ${LOST}`,
+      `or give its content as SECRET_KEY. ${lost}`,
   );
 }
 
