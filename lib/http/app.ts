@@ -32,7 +32,7 @@ import type { VersionService } from "../services/functions/versions.ts";
 import type { SessionService } from "../services/access/sessions.ts";
 import type { AccessCheck, KeyCheck } from "./access/access.ts";
 import { type ClientAddress, type ClientUsesTls, clientOf } from "./access/client-address.ts";
-import { Listeners } from "./access/listeners.ts";
+import { OpenStreams } from "./access/open-streams.ts";
 import { createBodyReader } from "./wire/body.ts";
 import { invokeRoutes } from "./calls/invoke.ts";
 import { auditRoutes } from "./api/audit.ts";
@@ -108,7 +108,7 @@ export interface AppServices {
   readonly audit: AuditService;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The callers that routes have counted, on all listeners. */
+  /** The callers that routes have counted, on all openStreams. */
   readonly rates: RateLimits;
   readonly freshness: Freshness;
   /** Undefined without other servers. */
@@ -241,7 +241,7 @@ function begin(
       unwatch,
       readBody: readerWithin(bodyMemory, readBody, clientOfRequest),
     }),
-    tools: { ...services, requestId, server, listeners: new Listeners() },
+    tools: { ...services, requestId, server, openStreams: new OpenStreams() },
     calls,
     raw: rawPathRoutes({ nowhere, dispatch, isForHost, refuse: refusing(answerError) }),
   };

@@ -12,7 +12,7 @@ export interface Call {
   readonly request: FunctionRequest;
   readonly secrets: SecretValues;
   /** The place that the call has of those that servers share, if it was reserved; whoever did that gives it back. */
-  readonly place?: SharedPlace | undefined;
+  readonly shared_place?: SharedPlace | undefined;
   /** Aborts when nobody waits for the answer any longer. */
   readonly signal: AbortSignal;
   /** True if the answer is to be stored: then it need not begin before it is complete. */

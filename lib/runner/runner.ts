@@ -23,11 +23,12 @@ import type { PoolInstance } from "./instance/pool-instance.ts";
 import { InstanceStarter } from "./instance-starter.ts";
 import type { Platform, PlatformImages } from "./platform.ts";
 import { Capacity } from "./pool/capacity.ts";
-import { byIsolation, placesOf, totalsOf } from "./pool/figures.ts";
+import { readyCallsOf } from "./pool/figures.ts";
 import { poolKey } from "./pool/pool.ts";
 import { type Acquired, Pools } from "./pool/pools.ts";
 import { notReady } from "./pool/refusals.ts";
-import { type PlaceKeeper, type SharedPlace, SharedPlaces } from "./shared-places.ts";
+import { addRunnerMetrics } from "./runner-metrics.ts";
+import { type PlaceKeeper, type SharedPlace, type SharedPlaceNews, SharedPlaces } from "./shared-places.ts";
 import { TrialBoot } from "./trial-boot.ts";
 
 /** The runner's dependencies and limits; the limits come from the server's options. */
@@ -69,12 +70,12 @@ const DELIVERY_TRIES = 3;
 /** Runs calls: admits each one, gets it an instance from a pool, and has the instance serve it. */
 export class Runner implements AsyncDisposable {
   readonly images: PlatformImages;
-  /** Returns the name of a function's version, as `places` has it. */
+  /** Returns the name of a function's version, as `readyCalls` has it. */
   readonly versionKey = poolKey;
   readonly #options: RunnerOptions;
   readonly #platform: Platform;
   readonly #admission: Admission;
-  readonly #places: SharedPlaces | null;
+  readonly #sharedPlaces: SharedPlaces | null;
   readonly #capacity: Capacity;
   readonly #pools: Pools;
   readonly #cells: CellCheck;
@@ -97,7 +98,7 @@ export class Runner implements AsyncDisposable {
       clock,
     );
     const { place_keeper: keeper, function_queue_limit: queue } = options;
-    this.#places = keeper && new SharedPlaces(keeper, { queue, clock });
+    this.#sharedPlaces = keeper && new SharedPlaces(keeper, { queue, clock });
     const { signal } = this.#stopping;
     this.#starter = new InstanceStarter({ ...options, signal });
     const capacity = (this.#capacity = new Capacity({
@@ -119,7 +120,12 @@ export class Runner implements AsyncDisposable {
       capacity,
     });
     this.#cells = new CellCheck({ platform, clock, signal, ready_timeout_ms: options.ready_timeout_ms });
-    this.#addMetrics(options.metrics);
+    addRunnerMetrics(options.metrics, {
+      pools: () => this.#pools.all,
+      admission: this.#admission,
+      sharedPlaces: this.#sharedPlaces,
+      isEngineUp: () => this.problem === undefined,
+    });
   }
 
   /** Connects the platform and begins to fill pools; does not wait for either. */
@@ -147,13 +153,13 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Returns whether a call of this function would find an instance at once. */
-  hasPlace(fn: Function): boolean {
-    return this.problem === undefined && this.#pools.hasPlace(fn);
+  isOpenTo(fn: Function): boolean {
+    return this.problem === undefined && this.#pools.isOpenTo(fn);
   }
 
   /** The calls that ready instances could serve at once, by function and version (`ID@VERSION`); none while the platform is away. */
-  get places(): Readonly<Record<string, number>> {
-    return this.problem === undefined ? placesOf(this.#pools.all) : {};
+  get readyCalls(): Readonly<Record<string, number>> {
+    return this.problem === undefined ? readyCallsOf(this.#pools.all) : {};
   }
 
   /** Asks the platform now, with a short timeout, and returns why it cannot be used, or nothing. */
@@ -183,7 +189,8 @@ export class Runner implements AsyncDisposable {
     const { clock } = this.#options;
     const asked = clock.monotonic();
     if (call.ready_only === true && !this.#admission.isOpenTo(call.function)) throw notReady();
-    const isShared = this.#places !== null && call.function.max_concurrency > 0 && call.place === undefined;
+    const isShared =
+      this.#sharedPlaces !== null && call.function.max_concurrency > 0 && call.shared_place === undefined;
     const leave = await (isShared ? this.#enterShared(call) : this.#admission.enter(call.function, call.signal));
     try {
       const admitted = clock.monotonic();
@@ -206,7 +213,7 @@ export class Runner implements AsyncDisposable {
   /** Takes a place of those that servers share, and then one here. */
   async #enterShared({ function: fn, signal, ready_only }: Call): Promise<Place> {
     const late = ready_only === true ? AbortSignal.timeout(PASSED_ON_MS) : undefined;
-    const place = await this.#places
+    const shared = await this.#sharedPlaces
       ?.enter(fn, late === undefined ? signal : AbortSignal.any([signal, late]))
       .catch((error: unknown) => {
         throw late?.aborted === true && !signal.aborted ? notReady() : error;
@@ -215,10 +222,10 @@ export class Runner implements AsyncDisposable {
       const leave = await this.#admission.enter(fn, signal);
       return () => {
         leave();
-        place?.();
+        shared?.();
       };
     } catch (error) {
-      place?.();
+      shared?.();
       throw error;
     }
   }
@@ -228,14 +235,14 @@ export class Runner implements AsyncDisposable {
    * servers share.
    */
   async reserve(fn: Function, most: number): Promise<SharedPlace[] | undefined> {
-    if (this.#places === null || fn.max_concurrency === 0) return undefined;
-    return this.#places.reserve(fn, most);
+    if (this.#sharedPlaces === null || fn.max_concurrency === 0) return undefined;
+    return this.#sharedPlaces.reserve(fn, most);
   }
 
-  /** Passes on news of other servers about the places of functions. */
-  placesChanged({ freed, wanted }: { readonly freed: readonly string[]; readonly wanted: readonly string[] }): void {
-    this.#places?.freed(freed);
-    this.#places?.wanted(wanted);
+  /** Passes on news of other servers about the places of functions that all of them share. */
+  sharedPlacesChanged({ freed, wanted }: SharedPlaceNews): void {
+    this.#sharedPlaces?.freed(freed);
+    this.#sharedPlaces?.wanted(wanted);
   }
 
   /** Returns how many asynchronous calls could run now, with room left for synchronous calls. */
@@ -304,7 +311,7 @@ export class Runner implements AsyncDisposable {
   /** Ends all instances but does not wait until they are gone: that is the platform's part. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pools[Symbol.dispose]();
-    this.#places?.[Symbol.dispose]();
+    this.#sharedPlaces?.[Symbol.dispose]();
     this.#stopping.abort(new AppError("shutting_down", "The server stopped: try again in a moment"));
     await this.#launches.settledWithin(this.#options.clock, LAST_LAUNCHES_MS);
   }
@@ -370,27 +377,7 @@ export class Runner implements AsyncDisposable {
       this.#platform.release(group);
     }
   }
-
-  #addMetrics(metrics: Metrics): void {
-    metrics.gauge("slipway_instances", "Instances by state", ["state"], () => {
-      const totals = totalsOf(this.#pools.all);
-      return INSTANCE_STATES.map((state) => ({ labels: { state }, value: totals[state] }));
-    });
-    metrics.gauge("slipway_streams", "Calls that instances of the contract http serve", [], () => [
-      { value: totalsOf(this.#pools.all).streams },
-    ]);
-    const help = "Instances by what a call gets fresh: a container, a cell or a process";
-    metrics.gauge("slipway_instances_by_isolation", help, ["isolation"], () =>
-      Object.entries(byIsolation(this.#pools.all)).map(([isolation, value]) => ({ labels: { isolation }, value })),
-    );
-    metrics.gauge("slipway_queued_calls", "Calls that wait for a place among the running instances", [], () => [
-      { value: this.#admission.waiting + (this.#places?.waiting ?? 0) },
-    ]);
-    metrics.gauge("slipway_engine_up", "1 while the engine answers", [], () => [{ value: this.problem ? 0 : 1 }]);
-  }
 }
-
-const INSTANCE_STATES = ["ready", "starting", "booting", "busy"] as const;
 
 /** Returns whether a function has an image: one of an older database may get it at its first call. */
 function hasImage({ image_id }: Function): boolean {

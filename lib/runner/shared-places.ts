@@ -27,6 +27,12 @@ export interface PlaceKeeper {
   tell(news: "freed" | "wanted", functionId: string): void;
 }
 
+/** News of other servers, by the ids of functions: they have given back places, or wait for some. */
+export interface SharedPlaceNews {
+  readonly freed: readonly string[];
+  readonly wanted: readonly string[];
+}
+
 /** The settings of a function that places go by. */
 type PlacedFunction = Pick<Function, "id" | "max_concurrency" | "timeout_ms">;
 

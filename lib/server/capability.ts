@@ -11,7 +11,7 @@ export interface Capability<Services extends object = object> {
   readonly prepare?: () => void | Promise<void>;
   /** Begins the work in the background. Called once, after the first requests were answered. */
   readonly start?: () => void;
-  /** Takes on nothing by itself any more: the server is about to stop, and still answers requests. */
+  /** Begins nothing by itself any more: the server is about to stop, and still answers requests. */
   readonly leave?: () => void;
   /** Takes on no more work, waits at most so many milliseconds for what is under way, then ends it. */
   readonly drain?: (graceMs: number) => Promise<void>;

@@ -70,18 +70,22 @@ export async function createPlatform(
   return {
     services: { platform, runner },
     // No call of an earlier process of this server runs any more.
-    prepare: () => store.places?.clear(),
+    prepare: () => store.sharedPlaces?.clear(),
     start: () => runner.start(),
   };
 }
 
 /** Returns how places that servers share are asked for; null if there is one server. */
-function placeKeeper({ places, notices }: Store, clock: Clock, shareOf: PlaceKeeper["shareOf"]): PlaceKeeper | null {
-  if (places === null) return null;
+function placeKeeper(
+  { sharedPlaces, notices }: Store,
+  clock: Clock,
+  shareOf: PlaceKeeper["shareOf"],
+): PlaceKeeper | null {
+  if (sharedPlaces === null) return null;
   return {
-    set: (functionId, { places: asked, most, for_ms }) => {
+    set: (functionId, { places, most, for_ms }) => {
       const now = clock.now();
-      return places.set(functionId, { places: asked, most, now, until: now + for_ms });
+      return sharedPlaces.set(functionId, { places, most, now, until: now + for_ms });
     },
     shareOf,
     tell: (news, functionId) => notices?.send(news, functionId),

@@ -6,7 +6,7 @@ import type { Runner } from "../runner/runner.ts";
 export interface Check {
   readonly ok: boolean;
   readonly problem: string | null;
-  /** A danger to a part that works, and how to end it; left out if there is none. */
+  /** A risk in a part that works, and how to remove it; left out if there is none. */
   readonly warning?: string;
 }
 

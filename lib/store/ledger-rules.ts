@@ -94,12 +94,12 @@ export function newWork({ invocation, waits_since }: NewInvocation): Work {
   };
 }
 
-/** Returns the record of the invocation of taken work as it was before. */
+/** Returns the record that the invocation of taken work had before it was taken. */
 export function beforeClaim({ work, invocation }: Claimed): Invocation {
   return { ...moved(invocation, "lose"), attempts: work.attempts - 1, run_at: timestamp(work.due) };
 }
 
-/** Returns what begins when work is taken, whose attempts count this one already. */
+/** Returns taken work, whose `attempts` count this one already, with its invocation and the attempt that begins. */
 export function claimedWork(work: Work, before: Invocation, now: number): Claimed {
   const { attempts } = work;
   const invocation: Invocation = { ...moved(before, "claim"), attempts, run_at: null };

@@ -57,7 +57,7 @@ export interface Ledger {
   /** Marks the work that an earlier process of this server held as lost; returns how much it was. */
   loseMine(): Promise<number>;
   /** Lists lost work whose lease has ended by then, at most a batch. */
-  lost(until: number): Promise<Standing[]>;
+  lost(until: number): Promise<PendingWork[]>;
   /** Writes the ends of lost attempts, as `end` does, and returns those that were written: others may be faster. */
   release(ends: readonly End[]): Promise<End[]>;
   /** Makes ready what has become due, at most a batch, and returns its functions and priorities. */
@@ -71,7 +71,7 @@ export interface Ledger {
   /** Returns the bytes of all requests and results that are kept: those that the budget limits. */
   keptBytes(): Promise<number>;
   /** Returns the work that is left for an invocation, if there is any. */
-  find(invocationId: string): Promise<Standing | undefined>;
+  find(invocationId: string): Promise<PendingWork | undefined>;
   /** Notes that an invocation is to be cancelled that another server attempts now. Returns whether one does. */
   askToCancel(invocationId: string): Promise<boolean>;
   /** Lists those of this server's attempts that are to end: someone has asked for it, or their leases are lost. */
@@ -168,7 +168,7 @@ export interface AttemptId {
 }
 
 /** Work that is left, with its invocation and its latest attempt. */
-export interface Standing {
+export interface PendingWork {
   readonly work: Work;
   readonly invocation: Invocation;
   /** Null if none was begun, or if it has been forgotten. */
@@ -185,7 +185,7 @@ export interface AttemptsToEnd {
 }
 
 /** Work that was taken, with the record of the attempt that begins. */
-export interface Claimed extends Standing {
+export interface Claimed extends PendingWork {
   readonly attempt: Attempt;
 }
 

@@ -7,7 +7,7 @@ export interface Report {
   /** The version of Slipway. */
   readonly version: string;
   /** The calls that its ready instances could serve at once, by function and version (`ID@VERSION`). */
-  readonly places: Readonly<Record<string, number>>;
+  readonly ready_calls: Readonly<Record<string, number>>;
   /** The id of its engine; null if it is not known. */
   readonly engine: string | null;
 }

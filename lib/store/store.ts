@@ -20,7 +20,7 @@ import type { Ledger } from "./ledger.ts";
 import type { CatchUp } from "./cluster/catch-up.ts";
 import type { LeftRecordStore } from "./cluster/left-records.ts";
 import type { Notices } from "./cluster/notices.ts";
-import type { PlaceStore } from "./cluster/places.ts";
+import type { SharedPlaceStore } from "./cluster/shared-places.ts";
 import type { StatsStore } from "./stats.ts";
 
 /**
@@ -45,7 +45,7 @@ export interface Store extends AsyncDisposable {
   /** News from and to the other servers of this database; null if no other server can have it. */
   readonly notices: Notices | null;
   /** The places of functions that servers share; null if no other server can have this database. */
-  readonly places: PlaceStore | null;
+  readonly sharedPlaces: SharedPlaceStore | null;
   /** The records of servers that are gone; null if no other server can have this database. */
   readonly leftRecords: LeftRecordStore | null;
   /** Makes reads see what other servers have written; null if no other server can have this database. */

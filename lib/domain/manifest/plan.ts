@@ -9,7 +9,7 @@ import { FUNCTIONS, ROUTES } from "../limits.ts";
 import { byManifestName, type FieldChange, type ManifestChange } from "./manifest.ts";
 import { ROUTE_OPTIONS, type RouteOptions } from "../routes/options.ts";
 import { routeName } from "../routes/route-name.ts";
-import type { Place, Route } from "../routes/routes.ts";
+import type { RouteAddress, Route } from "../routes/routes.ts";
 
 /** A function as a manifest wants it. */
 export interface FunctionTarget {
@@ -103,14 +103,14 @@ export async function planOf(present: Present, wanted: Wanted, { prune }: { read
 
 /** Maps the names of wanted routes to the routes that are there: those at the same path, or at one of the same hosts. */
 function matchRoutes(routes: readonly Route[], wanted: ReadonlyMap<string, RouteTarget>): Map<string, Route> {
-  const byPlace = new Map<string, Route>();
-  for (const route of routes) for (const place of placesOf(route)) byPlace.set(place, route);
+  const byAddress = new Map<string, Route>();
+  for (const route of routes) for (const address of addressesOf(route)) byAddress.set(address, route);
   const found = new Map<string, Route>();
   const taken = new Set<Route>();
   for (const [name, { options }] of wanted) {
-    const place = { path: options.hosts.length > 0 ? null : name, hosts: options.hosts };
-    const match = placesOf(place)
-      .map((one) => byPlace.get(one))
+    const address = { path: options.hosts.length > 0 ? null : name, hosts: options.hosts };
+    const match = addressesOf(address)
+      .map((one) => byAddress.get(one))
       .find((route) => route !== undefined && !taken.has(route));
     if (match === undefined) continue;
     found.set(name, match);
@@ -119,7 +119,7 @@ function matchRoutes(routes: readonly Route[], wanted: ReadonlyMap<string, Route
   return found;
 }
 
-function placesOf({ path, hosts }: Place): readonly string[] {
+function addressesOf({ path, hosts }: RouteAddress): readonly string[] {
   return path === null ? hosts : [path];
 }
 

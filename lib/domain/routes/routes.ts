@@ -45,33 +45,33 @@ export const UpdateRoute = Type.Partial(CreateRoute, { additionalProperties: fal
 export type UpdateRoute = Static<typeof UpdateRoute>;
 
 /** The address of a route: a path below `/r`, or host names. */
-export type Place = Pick<Route, "path" | "hosts">;
+export type RouteAddress = Pick<Route, "path" | "hosts">;
 
 /**
- * Returns where a route is after a request: one of the two takes the place of the other. Throws `invalid_request` for none and
+ * Returns the address of a route after a request: a path replaces hosts, and hosts a path. Throws `invalid_request` for none and
  * for both, and for what cannot be called. `own` are the names by which the API is reached.
  */
-export function placeOf(
+export function routeAddressOf(
   { path, hosts }: { readonly path?: string | null; readonly hosts?: readonly string[] },
   own: ReadonlySet<string>,
-  before: Place = { path: null, hosts: [] },
-): Place {
+  before: RouteAddress = { path: null, hosts: [] },
+): RouteAddress {
   if (typeof path === "string") checkRoutePath(path);
   if (hosts !== undefined) checkHosts(hosts, own);
-  const place = {
+  const address = {
     path: path ?? (hosts !== undefined && hosts.length > 0 ? null : before.path),
     hosts: [...(hosts ?? (typeof path === "string" ? [] : before.hosts))],
   };
-  if (place.path !== null && place.hosts.length > 0) {
+  if (address.path !== null && address.hosts.length > 0) {
     throw new AppError(
       "invalid_request",
       'A route is at a "path" below /r, or at "hosts" of its own: give one of the two',
     );
   }
-  if (place.path === null && place.hosts.length === 0) {
+  if (address.path === null && address.hosts.length === 0) {
     throw new AppError("invalid_request", 'Missing "path": it must be a string; or give "hosts" in its place');
   }
-  return place;
+  return address;
 }
 
 /**

@@ -3,7 +3,7 @@ import { Histogram } from "./histogram.ts";
 
 /** The statuses that a call can end with. */
 export const ENDS = ["succeeded", "failed", "timed_out", "cancelled", "dead"] as const;
-export type End = (typeof ENDS)[number];
+export type EndStatus = (typeof ENDS)[number];
 
 /** The times of calls that are counted. `duration_ms` is the sum of the waits and the run. */
 export const TIMES = ["duration_ms", "queue_ms", "start_ms", "boot_ms", "run_ms"] as const;
@@ -20,7 +20,7 @@ export type EndedCall = Pick<
 
 /** The figures of many calls. Two tallies can be merged, and are then the tally of all of their calls. */
 export class Tally {
-  readonly ends: Record<End, number> = { succeeded: 0, failed: 0, timed_out: 0, cancelled: 0, dead: 0 };
+  readonly ends: Record<EndStatus, number> = { succeeded: 0, failed: 0, timed_out: 0, cancelled: 0, dead: 0 };
   readonly counters: Record<(typeof COUNTERS)[number], number> = {
     cold: 0,
     warm: 0,

@@ -31,7 +31,7 @@ export type Unowned = Static<typeof Unowned>;
 const Check = {
   ok: Type.Boolean({ examples: [true] }),
   problem: Nullable(Type.String({ description: "The cause and how to fix it." })),
-  warning: Type.Optional(Type.String({ description: "A danger to a part that works, and how to end it." })),
+  warning: Type.Optional(Type.String({ description: "A risk in a part that works, and how to remove it." })),
 };
 
 /** One of the servers that share a database. */

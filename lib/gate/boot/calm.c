@@ -26,15 +26,17 @@
 enum { LOOK_US = 100000, CALM_LOOKS = 2, TICKS_MOST = 1 };
 #define LONGEST_US (10 * 1000000ULL)
 
-/* After a call, looks come every 5 ms. A busy machine may keep an app waiting for a processor; one that never rests is not waited for. */
-enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_MOST_US = 100000 };
+/* After a call, looks come every 5 ms. One that never rests is waited for until it has used 0.1 s of processor time since the call, in the
+ * kernel's ticks, and 1 s by the clock if it waits for a processor: on a busy machine, or one that its own limit keeps from running. */
+enum { SETTLE_LOOK_US = 5000, SETTLE_LOOKS = 2, SETTLE_LEAST_US = 100000, SETTLE_MOST_US = 1000000, SETTLE_TICKS = 10 };
 
 static uint64_t began_us, look_at_us, ticks_before;
 static int calm_looks;
 static bool calm;
 static uint64_t call_end_us, settle_at_us;
+static uint64_t settle_ticks; /* what the processes had used at the first look that found one running, if it is_counted */
 static int idle_looks;
-static bool settling;
+static bool settling, is_counted;
 
 /* What processes have used, and whether one of them is running, or waits for a processor or a disk. */
 struct use {
@@ -128,21 +130,29 @@ bool has_been_calm(void) {
 /* Takes the end of the last call that was under way. */
 void begin_settling(void) {
   settling = true;
+  is_counted = false;
   idle_looks = 0;
   call_end_us = now_us();
   settle_at_us = call_end_us + SETTLE_LOOK_US;
+}
+
+/* Returns whether an app that still runs after its call has had its time. */
+static bool has_had_its_time(uint64_t since_us) {
+  if (!is_counted) settle_ticks = look(add_process).ticks;
+  is_counted = true;
+  if (since_us < SETTLE_LEAST_US) return false;
+  /* A process that has ended takes its ticks along: the clock ends the wait then. */
+  return since_us >= SETTLE_MOST_US || look(add_process).ticks >= settle_ticks + SETTLE_TICKS;
 }
 
 /* Returns whether the app has said what it has to say after its last call. */
 bool has_settled(void) {
   if (!settling) return true;
   const uint64_t now = now_us();
-  if (now - call_end_us < SETTLE_MOST_US) {
-    if (now < settle_at_us) return false;
-    settle_at_us = now + SETTLE_LOOK_US;
-    idle_looks = has_running_thread() ? 0 : idle_looks + 1;
-    if (idle_looks < SETTLE_LOOKS) return false;
-  }
-  settling = false;
-  return true;
+  if (now < settle_at_us) return false;
+  settle_at_us = now + SETTLE_LOOK_US;
+  if (!has_running_thread()) settling = ++idle_looks < SETTLE_LOOKS;
+  else if (has_had_its_time(now - call_end_us)) settling = false;
+  else idle_looks = 0;
+  return !settling;
 }

@@ -97,7 +97,7 @@ export function createAccessCheck(policy: AccessPolicy): AccessCheck {
     if (needs.credentials?.no_session === true) checkBrowser(request, host);
     return KEYLESS;
   };
-  /** With `again`, it does that instead if the sender is unknown. */
+  /** Checks a request. With `again`, an unknown sender is not refused yet: what that returns decides. */
   const check = (
     request: Request,
     server: Server<unknown> | null,

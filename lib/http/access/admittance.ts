@@ -52,7 +52,7 @@ export class Admittance {
     return this.#addresses.get(request) ?? null;
   }
 
-  /** Only who may come in can make this server ask the database; and then may no longer, as its key was revoked elsewhere. */
+  /** Checks access twice: strangers must not make this server ask the database, and the key may have been revoked on another server. */
   async #admitLater(request: Request, needs: Needs, need: string, first: Caller | Promise<Caller>): Promise<void> {
     let caller = await first;
     if (need !== CALL) {

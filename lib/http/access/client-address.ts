@@ -1,6 +1,6 @@
 import type { Server } from "bun";
 import { type AddressRange, isInRanges, unmapped } from "../../domain/addresses.ts";
-import { forwarded, forwardedFor, forwardedProto, type Hops } from "./forwarded.ts";
+import { forwarded, forwardedFor, forwardedProto, type ProxyHops } from "./forwarded.ts";
 
 /** Returns the address of a request's client; null if the connection is gone. */
 export type ClientAddress = (request: Request, server: Server<unknown> | null) => string | null;
@@ -56,7 +56,7 @@ function protocolSaid({ headers }: Request): string | undefined {
   return standard === null ? undefined : forwardedProto(standard);
 }
 
-function lastUntrusted(peer: string, hops: Hops, trusted: readonly AddressRange[]): string {
+function lastUntrusted(peer: string, hops: ProxyHops, trusted: readonly AddressRange[]): string {
   let client = peer;
   for (const hop of hops) {
     if (hop === undefined) return client;

@@ -6,10 +6,10 @@ const HOPS = 32;
 const COMMAS = 16;
 
 /** Addresses of the hops that a header names, the last one first; undefined for a hop that has none, such as `unknown`. */
-export type Hops = Iterable<string | undefined>;
+export type ProxyHops = Iterable<string | undefined>;
 
 /** Reads `X-Forwarded-For`: addresses, each with or without a port, brackets around IPv6 or not. */
-export function* forwardedFor(header: string): Hops {
+export function* forwardedFor(header: string): ProxyHops {
   for (const hop of header.split(",").toReversed().slice(0, HOPS)) {
     // An empty element is none (RFC 9110, 5.6.1).
     if (hop.trim() !== "") yield hopAddress(hop.trim());
@@ -23,7 +23,7 @@ const ELEMENT = new RegExp(`^${PAIR}[ \\t]*(?:;[ \\t]*(?:${PAIR}[ \\t]*)?)*$`);
 const PAIRS = new RegExp(PAIR, "g");
 
 /** Reads the addresses in `Forwarded` (RFC 7239). */
-export function* forwarded(header: string): Hops {
+export function* forwarded(header: string): ProxyHops {
   for (const element of elementsOf(header)) {
     const address = element === undefined ? undefined : valueIn(element, "for");
     yield address === undefined ? undefined : hopAddress(address);

@@ -22,7 +22,7 @@ import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { ReplayService } from "../../services/work/replays.ts";
-import type { Listeners } from "../access/listeners.ts";
+import type { OpenStreams } from "../access/open-streams.ts";
 import type { ClientAddress } from "../access/client-address.ts";
 import { requestShownTo, urlShownTo } from "../access/callback-paths.ts";
 import { type Guard, resource } from "../access/guard.ts";
@@ -49,7 +49,7 @@ export interface InvocationTools {
   readonly clientAddress: ClientAddress;
   readonly server: () => Server<unknown> | null;
   /** Counts the readers of events. */
-  readonly listeners: Listeners;
+  readonly openStreams: OpenStreams;
 }
 
 const id = t.String({
@@ -97,7 +97,7 @@ export function invocationsRoutes(guard: Guard, tools: InvocationTools) {
     .use(actionRoutes(guard, tools));
 }
 
-function recordRoutes(guard: Guard, { invocations, results, clock, listeners }: InvocationTools) {
+function recordRoutes(guard: Guard, { invocations, results, clock, openStreams }: InvocationTools) {
   return resource(guard, "invocations")
     .get(
       "/",
@@ -143,7 +143,7 @@ function recordRoutes(guard: Guard, { invocations, results, clock, listeners }: 
         invocationEvents(results, clock, id, {
           last_event_id: request.headers.get("last-event-id"),
           shown: (record) => guard.shown(request, record),
-          enter: () => listeners.enter(guard.callerOf(request).key_id),
+          enter: () => openStreams.enter(guard.callerOf(request).key_id),
         }),
       {
         needs: "read",

@@ -10,7 +10,7 @@ const CheckSchema = t.Object({
   problem: t.Nullable(t.String({ description: "The cause and how to fix it." })),
   warning: t.Optional(
     t.String({
-      description: "A danger to a part that works, such as a PostgreSQL whose standby lags, and how to end it.",
+      description: "A risk in a part that works, such as a PostgreSQL whose standby may lag, and how to remove it.",
     }),
   ),
 });

@@ -3,7 +3,7 @@ import { publicMessage } from "../../domain/calls/public-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { isSessionCookie } from "../../domain/calls/headers.ts";
 import { type FunctionResponse, type ResponseHeader, WITHOUT_BODY } from "../../domain/calls/http-message.ts";
-import type { Answer } from "../../services/calls/invocations.ts";
+import type { Answer } from "../../services/calls/call.ts";
 import { isEventStream, withOpening } from "./event-opening.ts";
 import { errorResponse, SANDBOX_HEADERS } from "../wire/errors.ts";
 

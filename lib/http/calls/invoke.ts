@@ -12,14 +12,15 @@ import type { Freshness } from "../../services/cluster/freshness.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import type { Invocation, Undelivered } from "../../domain/calls/invocations.ts";
 import type { IdempotentCalls } from "../../services/calls/idempotent-calls.ts";
-import type { Answer, InvocationService } from "../../services/calls/invocations.ts";
+import type { Answer } from "../../services/calls/call.ts";
+import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { Target } from "../../services/calls/record.ts";
 import { type ClientAddress, type ClientUsesTls, clientOf } from "../access/client-address.ts";
 import { type BodyMemory, expectedBytes, type Room } from "./body-memory.ts";
 import type { ReadBody } from "../wire/body.ts";
 import type { BeginUpload } from "./upload.ts";
 import { answerResponse, type Reader } from "./answer.ts";
-import { type Caller, type CallPath, functionRequest } from "./request.ts";
+import { type RequestClient, type CallPath, functionRequest } from "./request.ts";
 import { asksForWebSocket, callByWebSocket } from "./websocket/upgrade.ts";
 import type { RequestId } from "../wire/errors.ts";
 import { LONG_ANSWER_BYTES, type SlowReaders } from "../wire/slow-readers.ts";
@@ -36,7 +37,7 @@ import {
 } from "./submit.ts";
 
 /** The dependencies of both ways to call a function. */
-export interface Calls {
+export interface CallDeps {
   readonly invocations: InvocationService;
   readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "whenEnded">;
   readonly submissions: Pick<Submissions, "take">;
@@ -71,7 +72,7 @@ interface Called {
 const WITHOUT_ROUTE: CallPath = { path: "/", path_rest: null, route: null, keyed: true };
 
 /** `POST /v1/functions/:id/invoke`: a call without a route, for callers that may use `/v1`. */
-export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService, calls: Calls) {
+export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService, calls: CallDeps) {
   return resource(guard, "calls").post(
     "/:id/invoke",
     async ({ request, set, params: { id }, query }) => {
@@ -103,7 +104,7 @@ export function invokeRoutes(guard: Guard<"invoke">, functions: FunctionService,
  */
 export async function callFor(
   guard: Guard<"invoke">,
-  calls: Calls,
+  calls: CallDeps,
   request: Request,
   called: Omit<Called, "may_read">,
 ): Promise<Response> {
@@ -121,7 +122,7 @@ export async function callFor(
 }
 
 /** Calls a function for a request that was admitted. The answer is the function's own, or says why there is none. */
-export async function call(calls: Calls, request: Request, called: Called): Promise<Response> {
+export async function call(calls: CallDeps, request: Request, called: Called): Promise<Response> {
   const { bodyMemory, readBody, request_bytes } = calls;
   if (called.target.function.contract === "http" && asksForWebSocket(request)) return connect(calls, request, called);
   if (isStreamed(request, called)) return stream(calls, request, called);
@@ -165,22 +166,22 @@ function isStreamed(request: Request, { target, submission }: Called): boolean {
 
 /** Calls a function that reads the body of the request while it comes: nothing of it is held. */
 async function stream(
-  calls: Calls,
+  calls: CallDeps,
   request: Request,
   { id, target, path, submission, may_read }: Called,
 ): Promise<Response> {
   const { invocations, beginUpload, request_bytes } = calls;
   if (submission !== undefined) checkSynchronous(submission.query ?? {});
   const { body, signal, answered } = beginUpload(request, request_bytes);
-  const asked = functionRequest(request, callerOf(calls, request), path, body);
+  const asked = functionRequest(request, requestClient(calls, request), path, body);
   const answer = await invocations.invoke({ id, target, request: asked, signal });
   answered();
   return respond(calls, request, answer, readerOf(request, { path, may_read }));
 }
 
 /** Calls a function by a WebSocket. */
-async function connect(calls: Calls, request: Request, { id, target, path, may_read }: Called): Promise<Response> {
-  const asked = functionRequest(request, callerOf(calls, request), path, new Uint8Array(0));
+async function connect(calls: CallDeps, request: Request, { id, target, path, may_read }: Called): Promise<Response> {
+  const asked = functionRequest(request, requestClient(calls, request), path, new Uint8Array(0));
   const answer = await callByWebSocket(calls, request, { id, target, request: asked });
   // Bun does not look at the answer to a request that was upgraded.
   if (answer === "upgraded") return new Response(null);
@@ -188,13 +189,13 @@ async function connect(calls: Calls, request: Request, { id, target, path, may_r
 }
 
 async function answerTo(
-  calls: Calls,
+  calls: CallDeps,
   request: Request,
   { id, target, path, submission, may_read }: Called,
   body: Uint8Array,
 ): Promise<Response> {
   const { invocations, idempotentCalls, submissions } = calls;
-  const asked = { id, target, request: functionRequest(request, callerOf(calls, request), path, body) };
+  const asked = { id, target, request: functionRequest(request, requestClient(calls, request), path, body) };
   const key = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const isPublic = target.route_id !== null && target.key_id === null;
   const idempotency = key === undefined ? undefined : idempotentRequest(key, asked.request, isPublic);
@@ -218,7 +219,7 @@ function readerOf({ method, headers }: Request, { path, may_read }: Pick<Called,
 }
 
 /** Returns the HTTP answer to a call, and follows it to its reader. A body that will not be read is given up. */
-function respond(calls: Calls, request: Request, answer: Answer, reader: Reader, isRepeat = false): Response {
+function respond(calls: CallDeps, request: Request, answer: Answer, reader: Reader, isRepeat = false): Response {
   try {
     holdAnswer(calls, request, answer);
     followReader(calls, request, answer, isRepeat);
@@ -231,7 +232,7 @@ function respond(calls: Calls, request: Request, answer: Answer, reader: Reader,
 }
 
 /** Gives the reader of a long answer time, and notes if it leaves before it has all: of a repeat, the record does not tell. */
-function followReader(calls: Calls, request: Request, { invocation, response }: Answer, isRepeat: boolean): void {
+function followReader(calls: CallDeps, request: Request, { invocation, response }: Answer, isRepeat: boolean): void {
   const { invocations, slowReaders, server } = calls;
   if (response === null || !(isLong(response) || request.signal.aborted)) return;
   const onUndelivered = (why: Undelivered) => {
@@ -240,12 +241,12 @@ function followReader(calls: Calls, request: Request, { invocation, response }: 
   slowReaders.follow({ request, server: server(), onUndelivered });
 }
 
-function holdAnswer(calls: Calls, request: Request, { response }: Answer): void {
+function holdAnswer(calls: CallDeps, request: Request, { response }: Answer): void {
   holdUntilOut(calls, request, response?.body instanceof Uint8Array ? response.body.length : 0);
 }
 
 /** The parts that the memory of an answer takes. */
-type AnswerMemory = Pick<Calls, "bodyMemory" | "clientAddress" | "server">;
+type AnswerMemory = Pick<CallDeps, "bodyMemory" | "clientAddress" | "server">;
 
 /** Takes room for an answer, if it is a long one, until its reader has it. Throws `overloaded` if there is none. */
 export function holdUntilOut(calls: AnswerMemory, request: Request, bytes: number): void {
@@ -265,11 +266,14 @@ function releaseWhenOut({ bodyMemory, server }: AnswerMemory, request: Request, 
   bodyMemory.releaseWhenOut(room, () => server()?.requestIP(request) === null);
 }
 
-function callerOf({ clientAddress, clientUsesTls, server }: Calls, request: Request): Caller {
+function requestClient({ clientAddress, clientUsesTls, server }: CallDeps, request: Request): RequestClient {
   return { address: clientAddress(request, server()), usesTls: clientUsesTls(request, server()) };
 }
 
-function clientOfRequest({ clientAddress, server }: Pick<Calls, "clientAddress" | "server">, request: Request): string {
+function clientOfRequest(
+  { clientAddress, server }: Pick<CallDeps, "clientAddress" | "server">,
+  request: Request,
+): string {
   return clientOf(clientAddress(request, server()) ?? "");
 }
 

@@ -2,14 +2,14 @@ import { Elysia } from "elysia";
 import type { Clock } from "../../clock.ts";
 import { OUTPUT_PATH, type SharedOutput } from "../../services/cluster/shared-output.ts";
 import { textStream } from "../wire/event-stream.ts";
-import type { Calls } from "./invoke.ts";
+import type { CallDeps } from "./invoke.ts";
 
 /** The most bytes of the id of an invocation. */
 const ID_BYTES = 1024;
 /** Lines of JSON; an empty one says that the server is still there. */
 const LINES = { type: "application/x-ndjson", beat: "\n" } as const;
 
-interface OutputTools extends Pick<Calls, "readBody" | "slowReaders" | "server"> {
+interface OutputTools extends Pick<CallDeps, "readBody" | "slowReaders" | "server"> {
   readonly clock: Clock;
 }
 

@@ -16,7 +16,7 @@ export interface CallPath extends Pick<HttpOrigin, "host" | "path" | "path_rest"
 }
 
 /** The client of a request. */
-export interface Caller {
+export interface RequestClient {
   /** Null if the connection is gone. */
   readonly address: string | null;
   readonly usesTls: boolean;
@@ -25,7 +25,7 @@ export interface Caller {
 /** Returns the request that a function is called with. */
 export function functionRequest<Body extends MessageBody>(
   request: Request,
-  { address: client_address, usesTls }: Caller,
+  { address: client_address, usesTls }: RequestClient,
   { host, path, path_rest, route, event, keyed, added_headers }: CallPath,
   body: Body,
 ): FunctionRequest & { readonly body: Body } {

@@ -6,7 +6,7 @@ import type { Metrics } from "../../metrics.ts";
 import type { Match, RouteService } from "../../services/functions/routes.ts";
 import type { AccessCheck, Needs } from "../access/access.ts";
 import { clientOf } from "../access/client-address.ts";
-import { call, type Calls } from "./invoke.ts";
+import { call, type CallDeps } from "./invoke.ts";
 import { preflightAnswer, setCors } from "./cors.ts";
 import { errorResponse, pathOf, SANDBOX_HEADERS, shownError } from "../wire/errors.ts";
 import { percentDecoded } from "../wire/raw-paths.ts";
@@ -16,7 +16,7 @@ import { shownOnRoutes } from "./submit.ts";
 import { beyondLimit, type RateLimits, setRateLimit, type Standing } from "./rate-limits.ts";
 
 /** The dependencies of calls by routes. */
-export interface RouteCalls extends Calls {
+export interface RouteCalls extends CallDeps {
   readonly access: AccessCheck;
   readonly rates: RateLimits;
   readonly log: Logger;

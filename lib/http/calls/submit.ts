@@ -7,7 +7,7 @@ import { DELAY_MS, PRIORITY } from "../../domain/limits.ts";
 import type { IdempotentRequest } from "../../domain/calls/idempotency.ts";
 import type { BufferedRequest } from "../../domain/calls/http-message.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
-import type { InvokeCall } from "../../services/calls/invocations.ts";
+import type { InvokeCall } from "../../services/calls/call.ts";
 import type { Queue } from "../../services/work/queue.ts";
 import type { Tracing } from "../../services/tracing/tracing.ts";
 import { storedRequest } from "../../services/calls/stored-messages.ts";

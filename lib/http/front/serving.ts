@@ -53,7 +53,7 @@ export function lastAnswersOf({ routes, fetch }: Serving): Serving {
 /** A request that has become a WebSocket has no answer. */
 function last(response: Response | undefined): Response {
   response?.headers.set("Connection", "close");
-  return response as Response; // what Bun is given without this
+  return response as Response; // as `handler` returns it to Bun
 }
 
 /**

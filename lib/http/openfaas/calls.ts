@@ -3,7 +3,7 @@ import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
 import { type Guard, resource } from "../access/guard.ts";
-import { callFor, type Calls } from "../calls/invoke.ts";
+import { callFor, type CallDeps } from "../calls/invoke.ts";
 import type { CallPath } from "../calls/request.ts";
 import { shownOnRoutes } from "../calls/submit.ts";
 import { asksForWebSocket } from "../calls/websocket/upgrade.ts";
@@ -25,7 +25,7 @@ const CALL_ID = /^[\w.:/=+-]{1,128}$/;
 export function openfaasCallRoutes(
   guard: Guard<"invoke">,
   functions: FunctionService,
-  calls: Calls,
+  calls: CallDeps,
   { async: isAsync }: { readonly async: boolean },
 ) {
   return resource(guard, OPENFAAS_TAG).all(

@@ -9,7 +9,7 @@ import { readTime } from "../../domain/types.ts";
 import type { InvocationService } from "../../services/calls/invocations.ts";
 import type { ResultService } from "../../services/calls/results.ts";
 import type { FunctionService } from "../../services/functions/functions.ts";
-import type { Listeners } from "../access/listeners.ts";
+import type { OpenStreams } from "../access/open-streams.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import { REQUEST_ID_HEADER } from "../openapi/errors.ts";
 import { textStream } from "../wire/event-stream.ts";
@@ -24,7 +24,7 @@ export interface LogTools {
   readonly invocations: InvocationService;
   readonly results: ResultService;
   readonly clock: Clock;
-  readonly listeners: Listeners;
+  readonly openStreams: OpenStreams;
 }
 
 /** The calls whose lines have no end yet that are remembered while they run; of more, those that printed first are not waited for. */
@@ -60,7 +60,7 @@ export function logRoutes(guard: Guard<keyof typeof SYSTEM_SCOPES>, tools: LogTo
         lines: linesIn(tail),
         instance: instance === "" ? undefined : instance,
       };
-      const leave = tools.listeners.enter(guard.callerOf(request).key_id);
+      const leave = tools.openStreams.enter(guard.callerOf(request).key_id);
       try {
         return /^(?:true|1|t)$/i.test(follow ?? "")
           ? following(tools, asked, leave)

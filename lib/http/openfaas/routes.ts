@@ -2,7 +2,7 @@ import { Elysia } from "elysia";
 import type { SecretService } from "../../services/secrets/secrets.ts";
 import type { Credentials } from "../access/access.ts";
 import type { Guard } from "../access/guard.ts";
-import type { Calls } from "../calls/invoke.ts";
+import type { CallDeps } from "../calls/invoke.ts";
 import { openfaasCallRoutes } from "./calls.ts";
 import { Deployments } from "./deployments.ts";
 import { deploymentRoutes, SYSTEM_SCOPES, systemRoutes } from "./functions.ts";
@@ -17,7 +17,7 @@ type MakeGuard = <Need extends string>(
 ) => Guard<Need>;
 
 type Services = ConstructorParameters<typeof Deployments>[0] &
-  Calls &
+  CallDeps &
   LogTools & { readonly secrets: SecretService; readonly version: string };
 
 /** The API of OpenFaaS, for `faas-cli` and other clients of it. Access is as for `/v1`: nothing here is public. */

@@ -27,14 +27,14 @@ export function totalsOf(pools: Iterable<Pool>): Totals {
 }
 
 /** Returns the calls that ready instances could serve at once, by function and version; no version that has none. */
-export function placesOf(pools: Iterable<Pool>): Record<string, number> {
-  const places: Record<string, number> = {};
+export function readyCallsOf(pools: Iterable<Pool>): Record<string, number> {
+  const calls: Record<string, number> = {};
   for (const pool of pools) {
     const { ready, function: fn } = pool;
-    if (ready.length > 0) places[poolKey(fn)] = ready.length * callsOfOne(fn);
-    else if (pool.hasPlace) places[poolKey(fn)] = 1;
+    if (ready.length > 0) calls[poolKey(fn)] = ready.length * callsOfOne(fn);
+    else if (pool.isOpen) calls[poolKey(fn)] = 1;
   }
-  return places;
+  return calls;
 }
 
 /** Returns the number of instances by what a call gets fresh in them. */

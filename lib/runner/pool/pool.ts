@@ -102,7 +102,7 @@ export class Pool {
   }
 
   /** True if a call would find an instance at once. */
-  get hasPlace(): boolean {
+  get isOpen(): boolean {
     return this.#ready.length > 0 || this.#shared?.leastLoaded() !== undefined;
   }
 

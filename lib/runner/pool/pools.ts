@@ -62,7 +62,7 @@ export class Pools implements Disposable {
   readonly #deps: PoolsDeps;
   readonly #pools: PoolsByVersion;
   readonly #members = new Map<PoolInstance, Membership>();
-  readonly #turns: StartOrder;
+  readonly #startOrder: StartOrder;
   readonly #pause: RefillPause;
   #starting = 0;
   #cancelTick: () => void = () => undefined;
@@ -73,7 +73,7 @@ export class Pools implements Disposable {
     this.#deps = deps;
     const { clock, warm_max = Infinity } = deps;
     this.#pools = new PoolsByVersion((fn, heirOf) => new Pool(fn, clock, warm_max, heirOf));
-    this.#turns = new StartOrder(clock, (pool, forCall) => this.#makeRoom(pool, forCall));
+    this.#startOrder = new StartOrder(clock, (pool, forCall) => this.#makeRoom(pool, forCall));
     this.#pause = new RefillPause(clock, () => this.#pump());
   }
 
@@ -97,7 +97,7 @@ export class Pools implements Disposable {
       left = true;
       pool.leave();
       this.#pause.callEnds();
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
       this.#pump();
     };
     try {
@@ -110,7 +110,7 @@ export class Pools implements Disposable {
       leave();
       throw error;
     } finally {
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
       this.#pump();
     }
   }
@@ -119,7 +119,7 @@ export class Pools implements Disposable {
   giveBack(instance: PoolInstance, reusable = true): void {
     const member = this.#members.get(instance);
     if (member) member.returned = true;
-    const { overdue } = this.#turns;
+    const { overdue } = this.#startOrder;
     // Under endless load it would always have a call, and its room would never be free for another pool's.
     const wanted = overdue === undefined || overdue === member?.pool;
     if (reusable && wanted) this.#keep(instance);
@@ -146,19 +146,19 @@ export class Pools implements Disposable {
     pool.change(fn, fresh);
     if (fresh) this.#retireUnused(pool);
     this.#trim(pool);
-    this.#turns.consider(pool);
+    this.#startOrder.consider(pool);
     this.#endOutdated(fn.id);
   }
 
   /** Takes the versions that the routes of a function name now: one instance of each new one is made ready. */
   name(fn: Function, named: readonly Function[]): void {
-    for (const version of this.#pools.keep(fn, named)) this.#turns.consider(this.#pools.forCall(version));
+    for (const version of this.#pools.keep(fn, named)) this.#startOrder.consider(this.#pools.forCall(version));
     this.#endOutdated(fn.id);
   }
 
   /** Makes a version of a function ready before anyone calls it. */
   warm(fn: Function): void {
-    this.#turns.consider(this.#pools.forCall(fn));
+    this.#startOrder.consider(this.#pools.forCall(fn));
     this.#pump();
   }
 
@@ -170,7 +170,7 @@ export class Pools implements Disposable {
       if (!which(pool)) continue;
       pool.renew();
       this.#retireUnused(pool);
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
     }
     this.#pump();
   }
@@ -187,7 +187,7 @@ export class Pools implements Disposable {
       if (ready === undefined) await this.#waitFor(pool, signal, true);
       else this.refund(ready);
     } finally {
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
       this.#pump();
     }
   }
@@ -202,7 +202,7 @@ export class Pools implements Disposable {
   resume(): void {
     for (const pool of this.#pools) {
       pool.forgive();
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
     }
     this.#pump();
   }
@@ -218,8 +218,8 @@ export class Pools implements Disposable {
   }
 
   /** Returns whether a call of this function would find an instance at once. */
-  hasPlace(fn: Function): boolean {
-    return this.#pools.known(fn)?.hasPlace === true;
+  isOpenTo(fn: Function): boolean {
+    return this.#pools.known(fn)?.isOpen === true;
   }
 
   [Symbol.dispose](): void {
@@ -235,7 +235,7 @@ export class Pools implements Disposable {
     for (const pool of this.#pools.outdated(functionId)) {
       pool.end();
       this.#retireUnused(pool);
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
     }
     this.#pump();
   }
@@ -256,7 +256,7 @@ export class Pools implements Disposable {
     if (!this.#deps.capacity.allows(memory_bytes)) throw neverFits(memory_bytes);
     signal.throwIfAborted();
     const waiting = pool.wait(signal, trial);
-    this.#turns.consider(pool);
+    this.#startOrder.consider(pool);
     this.#pump();
     const instance = await waiting;
     if (trial || !signal.aborted) return instance;
@@ -277,10 +277,10 @@ export class Pools implements Disposable {
   }
 
   #startNext(): boolean {
-    const turn = this.#turns.next(() => this.#pause.mayStart());
+    const turn = this.#startOrder.next(() => this.#pause.mayStart());
     if (turn === undefined) return false;
     void this.#startOne(turn.pool, turn.room);
-    this.#turns.consider(turn.pool);
+    this.#startOrder.consider(turn.pool);
     return true;
   }
 
@@ -326,7 +326,7 @@ export class Pools implements Disposable {
     } finally {
       if (start.boot === undefined) this.#starting--;
       else pool.bootEnds(start.boot);
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
       this.#pump();
     }
   }
@@ -344,7 +344,7 @@ export class Pools implements Disposable {
     const { pool, generation } = member;
     if (this.#closed || !takesCalls(instance, pool) || generation !== pool.generation) return this.#letGo(instance);
     pool.offer(instance);
-    this.#turns.served(pool);
+    this.#startOrder.served(pool);
     this.#trim(pool);
   }
 
@@ -353,7 +353,7 @@ export class Pools implements Disposable {
     const pool = this.#members.get(instance)?.pool;
     if (pool === undefined || instance.state === "retired" || pool.release(instance) === 0)
       return this.#retire(instance);
-    this.#turns.consider(pool);
+    this.#startOrder.consider(pool);
   }
 
   #retireUnused(pool: Pool): void {
@@ -376,7 +376,7 @@ export class Pools implements Disposable {
     this.#members.delete(instance);
     member.pool.drop(instance);
     member.room();
-    this.#turns.consider(member.pool);
+    this.#startOrder.consider(member.pool);
     this.#pump();
   }
 
@@ -385,7 +385,7 @@ export class Pools implements Disposable {
     for (const pool of this.#pools) {
       this.#trim(pool);
       pool.giveUpBoots();
-      this.#turns.consider(pool);
+      this.#startOrder.consider(pool);
       if (!pool.isEmpty || pool.target > 0) continue;
       this.#pools.delete(pool);
       this.#deps.onEmpty(pool);

@@ -36,9 +36,9 @@ export function createCluster(
   { vault, store, history, left }: SharedData,
   { platform, runner, functions, calls }: ClusterLinks,
 ) {
-  const places = () => runner.places;
+  const readyCalls = () => runner.readyCalls;
   const engine = () => platform.identity;
-  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, places, engine, clock, log }));
+  const members = stack.use(new Members({ store, url: config.advertiseUrl, version, readyCalls, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
   const peers = new Peers({ members, version, clock });
   const hops = new Hops({ runner, peers, key, version, clock, log });

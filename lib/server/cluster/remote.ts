@@ -11,7 +11,7 @@ import type { Tools } from "../capability.ts";
 export interface RemoteLinks {
   readonly worker: Worker;
   readonly events: InvocationEvents;
-  readonly runner: Pick<Runner, "placesChanged">;
+  readonly runner: Pick<Runner, "sharedPlacesChanged">;
   /** The other servers, and the key that they share; undefined without any. */
   readonly others: { readonly members: Members; readonly key: Uint8Array } | undefined;
 }
@@ -30,8 +30,8 @@ export function createRemote(
     stack.use(new RemoteChanges({ notices, history, events, output, isHere, clock, log })).start();
     notices.listen(({ cancel, freed, wanted, more }) => {
       if (more || cancel.length > 0) worker.cancelledElsewhere();
-      runner.placesChanged({ freed, wanted });
-      for (const functionId of freed) worker.placeFreed(functionId);
+      runner.sharedPlacesChanged({ freed, wanted });
+      for (const functionId of freed) worker.sharedPlaceFreed(functionId);
     });
   };
   return { start, [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose]() };

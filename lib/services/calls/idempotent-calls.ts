@@ -7,11 +7,12 @@ import { AppError, type Reason } from "../../domain/errors.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
 import type { IdempotencyKey, Ledger, StoredAnswer } from "../../store/ledger.ts";
-import type { Answer, InvocationService, InvokeCall } from "./invocations.ts";
+import type { Answer, InvokeCall } from "./call.ts";
+import type { InvocationService } from "./invocations.ts";
 import { newRecord } from "./record.ts";
 import type { ResultService } from "./results.ts";
 import { readStoredResponse, storedResponse } from "./stored-messages.ts";
-import { teed } from "./teed.ts";
+import { teed } from "./bodies/teed.ts";
 
 /** The time from the last byte of an answer to the end of its record, in milliseconds: a function may still be ending. */
 const ENDING_MS = 60_000;

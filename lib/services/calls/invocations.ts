@@ -1,9 +1,8 @@
 import type { Clock } from "../../clock.ts";
 import { aborted, NamedTasks, onAbort, TaskGroup } from "../../domain/concurrency.ts";
-import { AppError, type Reason } from "../../domain/errors.ts";
+import { AppError } from "../../domain/errors.ts";
 import { isBooted } from "../../domain/functions/contract.ts";
 import type { Function } from "../../domain/functions/functions.ts";
-import type { FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
 import type {
   Invocation,
   InvocationLogs,
@@ -20,49 +19,16 @@ import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { RunnerRun } from "../../runner/call.ts";
 import type { Runner } from "../../runner/runner.ts";
 import type { History } from "../../store/history.ts";
-import type { Payload } from "../../store/records.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import type { Tracing } from "../tracing/tracing.ts";
+import type { KeptMemory } from "./bodies/kept-body.ts";
+import { PassingBodies } from "./bodies/passing-bodies.ts";
+import type { Answer, BegunCall, Elsewhere, InvokeCall } from "./call.ts";
+import { CallRecords } from "./call-records.ts";
 import type { InvocationEvents } from "./events.ts";
-import type { KeptMemory } from "./kept-body.ts";
-import { lambdaFailure } from "./lambda-failure.ts";
-import { PassingBodies } from "./passing-bodies.ts";
-import { countRun, endedBy, exchangedOf, known, newRecord, rounded, verdictOf, whyGone } from "./record.ts";
-import type { Target } from "./record.ts";
+import { known, newRecord, rounded } from "./record.ts";
 import type { Recorder } from "./recorder.ts";
-import { payloadOf } from "./stored-messages.ts";
 import { endOf, sentBytes, wholeOutcome } from "./whole-outcome.ts";
-
-/** A call as it came in. */
-export interface InvokeCall {
-  /** Becomes the id of the invocation. */
-  readonly id: string;
-  readonly target: Target;
-  readonly request: FunctionRequest;
-  /** Aborts when the client goes away, or with an `AppError` if the body that it sends is refused. */
-  readonly signal: AbortSignal;
-  /** True if the answer is to be stored: its body is then one that has arrived. */
-  readonly collect?: boolean;
-  /** True if another server has passed it on: it is refused if there is no instance ready for it, and leaves no record then. */
-  readonly ready_only?: true;
-  /** Called when it has its instance. */
-  readonly onStart?: () => void;
-}
-
-/** Other servers, which may have an instance ready when there is none here. */
-export interface Elsewhere {
-  /**
-   * Has one of them answer a call; undefined if it is to be made here. `stopped` aborts when this server ends its calls. Throws
-   * `instance_lost` if one may have run it; and the reason why it was ended here if one runs it, and so writes its record.
-   */
-  invoke(call: InvokeCall, stopped: AbortSignal): Promise<Answer | undefined> | undefined;
-}
-
-/** A call with its function as it runs, and what ends it. */
-interface BegunCall extends InvokeCall {
-  readonly function: Function;
-  readonly abort: AbortController;
-}
 
 /** A call whose function may stream. */
 interface StreamedCall extends BegunCall {
@@ -70,19 +36,6 @@ interface StreamedCall extends BegunCall {
   /** Stops listening to what could end it. */
   readonly end: () => void;
 }
-
-/** An invocation with the function's own answer, or with null if the record says why there is none. */
-export interface Answer {
-  readonly invocation: Invocation;
-  readonly response: FunctionResponse | null;
-  /** True if the call was never handed to the function. */
-  readonly not_begun?: true;
-  /** Seconds after which another attempt makes sense, if that is known. */
-  readonly retry_after_s?: number;
-}
-
-/** Calls that are refused at once leave no record: under overload they would push out the records of real calls. */
-const TURNED_AWAY: ReadonlySet<Reason> = new Set(["overloaded", "too_many_requests", "shutting_down"]);
 
 interface InvocationServiceDeps {
   readonly history: History;
@@ -106,6 +59,7 @@ interface InvocationServiceDeps {
 /** Runs functions for callers that wait, and keeps the records. */
 export class InvocationService implements AsyncDisposable {
   readonly #deps: InvocationServiceDeps;
+  readonly #records: CallRecords;
   readonly #active = new TaskGroup();
   /** The ends of the records of calls that have their answer, by their ids. */
   readonly #endings = new NamedTasks(this.#active);
@@ -117,6 +71,7 @@ export class InvocationService implements AsyncDisposable {
 
   constructor(deps: InvocationServiceDeps) {
     this.#deps = deps;
+    this.#records = new CallRecords(deps);
   }
 
   /** Runs a function once. Throws only if the call was refused before it became an invocation. */
@@ -127,7 +82,7 @@ export class InvocationService implements AsyncDisposable {
     if (there === undefined) return this.#active.add(this.#invoke(call));
     const made = there.then(
       (answer) => answer ?? this.#invoke(call),
-      (error: unknown) => this.#lost(call, error),
+      (error: unknown) => this.#records.lost(call, error),
     );
     return this.#active.add(made);
   }
@@ -226,7 +181,7 @@ export class InvocationService implements AsyncDisposable {
       const asked = target.function;
       const fn = asked.image_id === null ? await this.#deps.functions.withImage(asked) : asked;
       Object.assign(record, { image_id: fn.image_id });
-      if (call.ready_only !== true) this.#begin(record);
+      if (call.ready_only !== true) this.#records.begin(record);
       const begun = { ...call, function: fn, abort };
       const streams = isBooted(fn.contract) || !(body instanceof Uint8Array);
       const passing = streams ? this.#passing(begun) : undefined;
@@ -242,7 +197,7 @@ export class InvocationService implements AsyncDisposable {
         onTiming: (timing) => {
           timings = { ...timings, ...rounded(timing) };
           if (timing.start === undefined) return;
-          if (call.ready_only === true) this.#begin(record);
+          if (call.ready_only === true) this.#records.begin(record);
           call.onStart?.();
           passing?.handedOver();
         },
@@ -254,10 +209,10 @@ export class InvocationService implements AsyncDisposable {
         passing ?? (run.outcome.response?.body instanceof ReadableStream ? this.#passing(begun) : undefined);
       if (passes !== undefined)
         return await this.#streamed({ ...record, ...timings }, run, { ...begun, passing: passes, end });
-      const answer = this.#finish({ ...record, ...timings }, run.outcome, begun);
+      const answer = this.#records.finish({ ...record, ...timings }, run.outcome, begun);
       end();
       // The function may still be ending; what it does until then belongs in the record.
-      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...known(last) }, last);
+      const put = (last: Outcome) => this.#records.put({ ...answer.invocation, ...known(last) }, last);
       this.#endings.add(
         id,
         run.ended.then((last) => last !== run.outcome && put(last)),
@@ -265,13 +220,8 @@ export class InvocationService implements AsyncDisposable {
       return answer;
     } catch (error) {
       end();
-      return this.#fail({ ...record, ...timings }, error, call);
+      return this.#records.fail({ ...record, ...timings }, error, call);
     }
-  }
-
-  #begin(record: Invocation): void {
-    this.#deps.recorder.put(record);
-    this.#deps.events.changed(record);
   }
 
   #passing({ function: fn, request, abort }: BegunCall): PassingBodies {
@@ -295,9 +245,10 @@ export class InvocationService implements AsyncDisposable {
     const asked = collect ? await wholeOutcome(run, this.#deps.kept_bytes, (error) => abort.abort(error)) : run.outcome;
     const { response } = asked;
     if (response === null || response.body instanceof Uint8Array) {
-      const answer = this.#finish({ ...record, request_bytes: sentBytes(asked, call) }, asked, call);
+      const answer = this.#records.finish({ ...record, request_bytes: sentBytes(asked, call) }, asked, call);
       end();
-      const put = (last: Outcome) => this.#put({ ...answer.invocation, ...endOf(answer.invocation, last, call) }, last);
+      const put = (last: Outcome) =>
+        this.#records.put({ ...answer.invocation, ...endOf(answer.invocation, last, call) }, last);
       const ended = run.ended.then((last) => last !== asked && put(last));
       this.#endings.add(
         call.id,
@@ -311,7 +262,11 @@ export class InvocationService implements AsyncDisposable {
       const run_ms = (passing.endedAt ?? this.#deps.clock.monotonic()) - began;
       const response_bytes = last.response_bytes ?? passing.response_bytes;
       const request_bytes = sentBytes(last, call);
-      this.#finish({ ...running, ...rounded({ run_ms }), request_bytes }, { ...last, response, response_bytes }, call);
+      this.#records.finish(
+        { ...running, ...rounded({ run_ms }), request_bytes },
+        { ...last, response, response_bytes },
+        call,
+      );
       end();
       passing[Symbol.dispose]();
     };
@@ -320,81 +275,5 @@ export class InvocationService implements AsyncDisposable {
     const ended = run.ended.then((last) => passed.then(() => finish(last)));
     this.#endings.add(call.id, ended);
     return { invocation: running, response: { ...response, body: passing.download(response.body) } };
-  }
-
-  #finish(record: Invocation, outcome: Outcome, call: BegunCall & { readonly passing?: PassingBodies }): Answer {
-    const invocation: Invocation = {
-      ...record,
-      ...known(outcome),
-      // A server that stops ends calls just as a client that goes away, but here the caller still gets an answer.
-      ...verdictOf(outcome, call.abort.signal),
-      finished_at: timestamp(this.#deps.clock.now()),
-    };
-    this.#put(invocation, outcome, call.function.record_bodies ? payloadOf(call, outcome) : undefined);
-    countRun(this.#deps.metrics, invocation, call.function);
-    this.#deps.tracing.called(invocation, exchangedOf(call, outcome));
-    return { invocation, response: outcome.response ?? lambdaFailure(invocation, call.function, call) };
-  }
-
-  /** Ends a call that never reached a gate. */
-  #fail(record: Invocation, thrown: unknown, call: InvokeCall): Answer {
-    const { target, signal: client } = call;
-    const error = client.aborted ? whyGone(client) : this.#explain(thrown, record.id);
-    if (call.ready_only === true && record.start === null) throw error;
-    if (TURNED_AWAY.has(error.reason)) {
-      this.#deps.recorder.drop(record.id);
-      this.#deps.metrics.rejections.inc({ reason: error.reason });
-      throw error;
-    }
-    const invocation = endedBy(record, error, timestamp(this.#deps.clock.now()));
-    this.#deps.recorder.put(invocation, []);
-    this.#deps.events.changed(invocation);
-    countRun(this.#deps.metrics, invocation, target.function);
-    this.#deps.tracing.called(invocation, exchangedOf(call));
-    return {
-      invocation,
-      response: lambdaFailure(invocation, target.function, { ...call, thrown }),
-      not_begun: true,
-      ...(error.retry_after_s !== undefined && { retry_after_s: error.retry_after_s }),
-    };
-  }
-
-  /** Ends a call that another server runs, or may have run, and whose answer is lost. */
-  #lost(call: InvokeCall, error: unknown): Answer {
-    const { id, target, request } = call;
-    const bytes = request.body instanceof Uint8Array ? request.body.length : 0;
-    const trace = this.#deps.tracing.begin(id, request.headers);
-    const now = timestamp(this.#deps.clock.now());
-    const record = newRecord(id, target, bytes, now, trace);
-    if (error instanceof AppError && error.reason !== "instance_lost") {
-      const invocation = endedBy(record, error, now);
-      return { invocation, response: lambdaFailure(invocation, target.function, call) };
-    }
-    const { not_begun: _begun, ...answer } = this.#fail(record, error, call);
-    return answer;
-  }
-
-  #explain(thrown: unknown, id: string): AppError {
-    if (thrown instanceof AppError) {
-      if (thrown.cause !== undefined) this.#deps.log.warn("invocation failed", { request_id: id, error: thrown });
-      return thrown;
-    }
-    this.#deps.log.error("invocation failed", { request_id: id, error: thrown });
-    return new AppError("internal", "Internal error: look for this request id in the server's log", {
-      cause: thrown,
-    });
-  }
-
-  #put(invocation: Invocation, outcome: Outcome, payload?: Payload): void {
-    this.#deps.recorder.put(invocation, outcome.logs, payload);
-    this.#deps.events.changed(invocation);
-    this.#deps.log.debug("invocation ended", {
-      request_id: invocation.id,
-      function_id: invocation.function_id,
-      status: invocation.status,
-      reason: invocation.reason,
-      exit_code: invocation.exit_code,
-      run_ms: invocation.run_ms,
-    });
   }
 }

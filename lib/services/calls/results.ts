@@ -8,7 +8,8 @@ import type { History } from "../../store/history.ts";
 import type { FunctionOutput } from "../../domain/calls/views/function-logs.ts";
 import type { InvocationEvent, InvocationEvents } from "./events.ts";
 import { FunctionOutputPieces } from "./function-output.ts";
-import type { Answer, InvocationService } from "./invocations.ts";
+import type { Answer } from "./call.ts";
+import type { InvocationService } from "./invocations.ts";
 import { readStoredRequest, readStoredResponse } from "./stored-messages.ts";
 
 /** The calls of a function whose output a new follower gets first: the latest. */

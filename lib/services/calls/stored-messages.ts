@@ -15,7 +15,7 @@ import { headOf } from "../../runner/contracts/files.ts";
 import { PLAIN_RESPONSE, type ResponseMeta } from "../../runner/contracts/response-meta.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { Payload } from "../../store/records.ts";
-import type { PassingBodies } from "./passing-bodies.ts";
+import type { PassingBodies } from "./bodies/passing-bodies.ts";
 
 /** The part of a request that is stored besides its body. */
 type StoredRequest = Omit<FunctionRequest, "body">;
@@ -82,7 +82,7 @@ export function requestAfter(response: string | null): string | null {
 }
 
 /** A synchronous call whose bodies may have passed through. */
-interface PassedCall {
+interface SyncCall {
   readonly id: string;
   readonly request: FunctionRequest;
   readonly target: { readonly function: Function };
@@ -93,7 +93,7 @@ interface PassedCall {
  * Returns what is kept of a synchronous call if its function says so; nothing if its request did not arrive as a whole. An answer
  * that was too long, or did not come to its end, is not kept.
  */
-export function payloadOf({ id, request, target, passing }: PassedCall, { response }: Outcome): Payload | undefined {
+export function payloadOf({ id, request, target, passing }: SyncCall, { response }: Outcome): Payload | undefined {
   const asked = request.body instanceof Uint8Array ? request.body : (passing?.request ?? null);
   if (asked === null) return undefined;
   const kept = response !== null && response.body instanceof Uint8Array ? response.body : (passing?.response ?? null);

@@ -4,7 +4,7 @@ import type { Invocation } from "../../domain/calls/invocations.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { Outcome } from "../../runner/instance/outcome.ts";
 import type { RunnerRun } from "../../runner/call.ts";
-import type { PassingBodies } from "./passing-bodies.ts";
+import type { PassingBodies } from "./bodies/passing-bodies.ts";
 import { known } from "./record.ts";
 
 /**

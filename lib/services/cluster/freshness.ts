@@ -2,8 +2,8 @@ import { AppError } from "../../domain/errors.ts";
 import type { CatchUp } from "../../store/cluster/catch-up.ts";
 
 /**
- * Lets a request see what was written by earlier ones, also if they went to other servers of the database. A call does not ask for that
- * unless it names something that is not known here.
+ * Lets a request see what earlier ones have written, also those that went to other servers of the database. A call asks for that only if
+ * it names something that is not known here.
  */
 export class Freshness {
   readonly #catchUp: CatchUp | null;
@@ -23,7 +23,7 @@ export class Freshness {
     await this.#catchUp?.now();
   }
 
-  /** The same for a request whose key is unknown, or whatever else it names. */
+  /** The same for a request that names something unknown here, such as its key. */
   async forUnknown(): Promise<void> {
     await this.#catchUp?.forUnknown();
   }

@@ -1,5 +1,5 @@
 import type { BufferedRequest, FunctionRequest, FunctionResponse } from "../../domain/calls/http-message.ts";
-import type { Answer } from "../calls/invocations.ts";
+import type { Answer } from "../calls/call.ts";
 
 /** A call as one server passes it on to another, without its body. */
 export interface HopCall {

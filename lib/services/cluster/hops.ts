@@ -4,7 +4,7 @@ import { onAbort } from "../../domain/concurrency.ts";
 import { KILL_GRACE_MS, TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Answer, Elsewhere, InvokeCall } from "../calls/invocations.ts";
+import type { Answer, Elsewhere, InvokeCall } from "../calls/call.ts";
 import { whyGone } from "../calls/record.ts";
 import { takesConnections, untilLost } from "./connections.ts";
 import { AnswerReader, encodeCall } from "./hop-message.ts";
@@ -22,11 +22,11 @@ const ANSWER_MS = 10_000;
 /** The codes of errors that come before any of a request is sent: a refused connection, or a certificate that is not trusted. */
 const UNSENT = /^(?:ECONNREFUSED|ConnectionRefused|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)$|CERT|^UNABLE_TO_/;
 
-/** The header of an answer with the number of places that are left. */
-export const PLACES_HEADER = "X-Slipway-Places";
+/** The header of an answer with the number of calls of the same function that ready instances could serve at once besides. */
+export const READY_CALLS_HEADER = "X-Slipway-Ready-Calls";
 
 interface HopsDeps {
-  readonly runner: Pick<Runner, "hasPlace" | "versionKey">;
+  readonly runner: Pick<Runner, "isOpenTo" | "versionKey">;
   readonly peers: Peers;
   readonly key: Uint8Array;
   readonly version: string;
@@ -58,7 +58,7 @@ export class Hops implements Elsewhere {
     if (call.ready_only === true || !(body instanceof Uint8Array) || upgrade === true) return undefined;
     const { runner, peers } = this.#deps;
     const fn = call.target.function;
-    if (runner.hasPlace(fn)) return undefined;
+    if (runner.isOpenTo(fn)) return undefined;
     const key = runner.versionKey(fn);
     const peer = peers.choose(key);
     return peer && this.#forward({ call, body, stopped }, peer, key);
@@ -82,7 +82,7 @@ export class Hops implements Elsewhere {
       cancelTimer = late(ACCEPT_MS);
       const response = await this.#send(call, body, peer, abort.signal);
       cancelTimer();
-      peers.note(peer, key, Number(response.headers.get(PLACES_HEADER) ?? 0));
+      peers.note(peer, key, Number(response.headers.get(READY_CALLS_HEADER) ?? 0));
       if (response.status !== 200 || response.body === null) {
         await response.arrayBuffer();
         log.debug("another server has refused a call", {

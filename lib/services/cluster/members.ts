@@ -15,7 +15,7 @@ interface MembersDeps {
   readonly url: string | null;
   readonly version: string;
   /** Returns the calls that ready instances could serve at once, by function and version. */
-  readonly places: () => Readonly<Record<string, number>>;
+  readonly readyCalls: () => Readonly<Record<string, number>>;
   /** Returns the id of this server's engine; null while it is not known. */
   readonly engine: () => string | null;
   readonly clock: Clock;
@@ -60,7 +60,7 @@ export class Members implements AsyncDisposable {
     return own === null ? [] : this.#others.filter(({ engine }) => engine !== null && engine !== own);
   }
 
-  /** True until this server is about to stop: it takes calls that the others pass on. */
+  /** True as long as this server takes calls that the others pass on: until it is about to stop. */
   get takesCalls(): boolean {
     return this.#takesCalls;
   }
@@ -87,7 +87,15 @@ export class Members implements AsyncDisposable {
   async list(): Promise<NonNullable<SystemState["servers"]>> {
     const known = await this.#exchange();
     const { url, version, engine } = this.#deps;
-    const own = { id: this.id, epoch: this.epoch, url, version, age_ms: 0, places: this.#places(), engine: engine() };
+    const own = {
+      id: this.id,
+      epoch: this.epoch,
+      url,
+      version,
+      age_ms: 0,
+      ready_calls: this.#readyCalls(),
+      engine: engine(),
+    };
     return [own, ...known]
       .toSorted((a, b) => (a.id < b.id ? -1 : 1))
       .map((member) => ({
@@ -97,7 +105,7 @@ export class Members implements AsyncDisposable {
         engine: member.engine,
         heartbeat_age_ms: member.age_ms,
         living: member.age_ms < DEAD_MS,
-        ready: Object.values(member.places).reduce((sum, places) => sum + places, 0),
+        ready: Object.values(member.ready_calls).reduce((sum, calls) => sum + calls, 0),
       }));
   }
 
@@ -143,13 +151,19 @@ export class Members implements AsyncDisposable {
     }
   }
 
-  #places(): Readonly<Record<string, number>> {
-    return this.#takesCalls ? this.#deps.places() : {};
+  #readyCalls(): Readonly<Record<string, number>> {
+    return this.#takesCalls ? this.#deps.readyCalls() : {};
   }
 
   async #exchange(): Promise<Member[]> {
     const { store, url, version, engine } = this.#deps;
-    const known = await store.report({ epoch: this.epoch, url, version, places: this.#places(), engine: engine() });
+    const known = await store.report({
+      epoch: this.epoch,
+      url,
+      version,
+      ready_calls: this.#readyCalls(),
+      engine: engine(),
+    });
     this.#others = known.filter(({ age_ms }) => age_ms < DEAD_MS);
     this.#sightings.note(known.map(({ id, age_ms }) => ({ id, living: age_ms < DEAD_MS })));
     return known;

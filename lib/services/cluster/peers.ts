@@ -17,10 +17,10 @@ interface PeersDeps {
   readonly clock: Pick<Clock, "monotonic">;
 }
 
-/** Chooses the server that a call is passed on to: the one with the most places for it, as far as is known. */
+/** Chooses the server that a call is passed on to: the one whose ready instances could serve the most of its function, as far as is known. */
 export class Peers {
   readonly #deps: PeersDeps;
-  /** The places that a report of a server leaves: each call takes one, and each answer says how many there are. */
+  /** The ready calls that are left of a server's report: each call that is passed on takes one, and each answer says how many there are. */
   readonly #left = new WeakMap<Member, Map<string, number>>();
   /** Servers that did not answer, by address, and when they may be asked whether they do again. */
   readonly #silent = new Map<string, number>();
@@ -29,26 +29,26 @@ export class Peers {
     this.#deps = deps;
   }
 
-  /** Returns a server with a place for a call, and takes that place; undefined if there is none. `key` is the function's version. */
+  /** Returns a server with a ready instance for a call, and counts the call; undefined if there is none. `key` is the function's version. */
   choose(key: string): Peer | undefined {
     let best: Peer | undefined;
     let most = 0;
     for (const member of this.#deps.members.others) {
       if (!isPeer(member) || member.version !== this.#deps.version) continue;
-      const places = this.#placesOf(member, key);
-      if (places <= most || !this.#answers(member)) continue;
+      const calls = this.#readyCallsOf(member, key);
+      if (calls <= most || !this.#answers(member)) continue;
       best = member;
-      most = places;
+      most = calls;
     }
     if (best !== undefined) this.note(best, key, most - 1);
     return best;
   }
 
-  /** Notes how many places a server has. */
-  note(peer: Peer, key: string, places: number): void {
+  /** Notes how many calls the ready instances of a server could serve. */
+  note(peer: Peer, key: string, calls: number): void {
     const left = this.#left.get(peer);
-    if (left === undefined) this.#left.set(peer, new Map([[key, places]]));
-    else left.set(key, places);
+    if (left === undefined) this.#left.set(peer, new Map([[key, calls]]));
+    else left.set(key, calls);
   }
 
   /** Notes that a server did not answer: it gets no calls until it answers again. */
@@ -56,8 +56,8 @@ export class Peers {
     this.#silent.set(url, this.#deps.clock.monotonic() + REST_MS);
   }
 
-  #placesOf(member: Member, key: string): number {
-    return this.#left.get(member)?.get(key) ?? member.places[key] ?? 0;
+  #readyCallsOf(member: Member, key: string): number {
+    return this.#left.get(member)?.get(key) ?? member.ready_calls[key] ?? 0;
   }
 
   #answers({ url }: Peer): boolean {

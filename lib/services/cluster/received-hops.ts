@@ -1,6 +1,7 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Answer, InvocationService } from "../calls/invocations.ts";
+import type { Answer } from "../calls/call.ts";
+import type { InvocationService } from "../calls/invocations.ts";
 import type { FunctionService } from "../functions/functions.ts";
 import { decodeCall, type HopCall } from "./hop-message.ts";
 import type { HopCheck } from "./hop-signature.ts";
@@ -11,15 +12,15 @@ interface ReceivedHopsDeps {
   readonly members: Pick<Members, "takesCalls">;
   readonly functions: Pick<FunctionService, "get" | "at">;
   readonly invocations: Pick<InvocationService, "invoke">;
-  readonly runner: Pick<Runner, "places" | "versionKey">;
+  readonly runner: Pick<Runner, "readyCalls" | "versionKey">;
   readonly version: string;
 }
 
 /** A call of another server that has its instance. */
 export interface AcceptedHop {
   readonly answering: Promise<Answer>;
-  /** The calls of this function that could be taken at once besides. */
-  readonly places: number;
+  /** The calls of this function that ready instances could serve at once besides. */
+  readonly readyCalls: number;
 }
 
 /** Runs the calls that other servers pass on, if there is an instance ready for them. */
@@ -55,7 +56,7 @@ export class ReceivedHops {
       ...(collect && { collect }),
     });
     await Promise.race([started.promise, answering]);
-    return { answering, places: runner.places[runner.versionKey(fn)] ?? 0 };
+    return { answering, readyCalls: runner.readyCalls[runner.versionKey(fn)] ?? 0 };
   }
 }
 

@@ -149,9 +149,9 @@ export class ManifestService {
     contractOf: (fn: string) => ContractName,
   ): RouteTarget {
     const { hosts = [] } = given;
-    if (hosts.length === 0) this.#deps.routes.placeOf({ path: name });
+    if (hosts.length === 0) this.#deps.routes.routeAddressOf({ path: name });
     return about("Route", name, () => {
-      if (hosts.length > 0) this.#deps.routes.placeOf(name.startsWith("/") ? { path: name, hosts } : { hosts });
+      if (hosts.length > 0) this.#deps.routes.routeAddressOf(name.startsWith("/") ? { path: name, hosts } : { hosts });
       if (hosts.length > 0 && hosts[0] !== name) throw wrongName(hosts[0] ?? "");
       const options = completeOptions(given, contractOf(fn));
       checkRouteOptions(options);

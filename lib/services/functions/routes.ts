@@ -2,7 +2,13 @@ import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
 import { ROUTES } from "../../domain/limits.ts";
 import { changedOptions, checkRouteOptions, completeOptions, type RouteOptions } from "../../domain/routes/options.ts";
-import { type CreateRoute, type Place, placeOf, type Route, type UpdateRoute } from "../../domain/routes/routes.ts";
+import {
+  type CreateRoute,
+  type RouteAddress,
+  routeAddressOf,
+  type Route,
+  type UpdateRoute,
+} from "../../domain/routes/routes.ts";
 import type { Page, PageQuery } from "../../domain/functions/pages.ts";
 import type { Function } from "../../domain/functions/functions.ts";
 import { nameInHost } from "../../domain/routes/hosts.ts";
@@ -79,21 +85,21 @@ export class RouteService {
     return found !== undefined && this.#deps.ownNames.has(name) ? undefined : found;
   }
 
-  /** Returns the place that a path has at a route's host. */
+  /** Returns the match of a path below a route's host. */
   matchAtHost(route: Route, path: string): Match {
     const path_rest = path.slice(1);
     checkRest(path_rest);
     return { route, path_rest };
   }
 
-  /** Returns the place of a new route. Throws as `placeOf` does; `asked` is the `Host` of the request, if it came by HTTP. */
-  placeOf(
+  /** Returns the address of a new route. Throws as `routeAddressOf` does; `asked` is the `Host` of the request, if it came by HTTP. */
+  routeAddressOf(
     given: { readonly path?: string | null; readonly hosts?: readonly string[] },
-    before?: Place,
+    before?: RouteAddress,
     asked?: string,
-  ): Place {
+  ): RouteAddress {
     const { ownNames } = this.#deps;
-    return placeOf(given, asked === undefined ? ownNames : new Set([...ownNames, nameInHost(asked)]), before);
+    return routeAddressOf(given, asked === undefined ? ownNames : new Set([...ownNames, nameInHost(asked)]), before);
   }
 
   /**
@@ -112,14 +118,14 @@ export class RouteService {
 
   /** Creates a route. `asked` is the `Host` by which the API was reached: it stays the API's. */
   async create(body: CreateRoute, asked?: string): Promise<Route> {
-    const place = this.placeOf(body, undefined, asked);
+    const address = this.routeAddressOf(body, undefined, asked);
     if (this.#deps.store.routes.count() >= ROUTES)
       throw new AppError("conflict", `There are ${ROUTES} routes already: delete some`);
     const { path: _path, function_id, ...given } = body;
     const fn = this.#deps.functions.get(function_id);
     const options = completeOptions(given, fn.contract);
     checkRouteOptions(options);
-    const created = this.recordOf(place, fn, options);
+    const created = this.recordOf(address, fn, options);
     await retryStale(async () => {
       const basis = await this.checkVersions(created);
       await this.#deps.store.routes.insert(created, basis);
@@ -129,7 +135,7 @@ export class RouteService {
   }
 
   /** Returns the record of a new route. */
-  recordOf({ path, hosts }: Place, fn: Function, options: RouteOptions): Route {
+  recordOf({ path, hosts }: RouteAddress, fn: Function, options: RouteOptions): Route {
     return { id: this.#deps.clock.uuid(), path, function: fn, ...options, hosts };
   }
 
@@ -143,7 +149,7 @@ export class RouteService {
         ...before,
         ...changedOptions(before, changes),
         function: fn,
-        ...this.placeOf(body, before, asked),
+        ...this.routeAddressOf(body, before, asked),
       };
       checkRouteOptions(after);
       if (fn.id !== before.function.id) checkMove(before, body);

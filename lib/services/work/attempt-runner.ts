@@ -88,7 +88,7 @@ export class AttemptRunner implements AttemptMaker {
   }
 
   async #run(
-    { invocation, attempt, signal, onHandover, onLogs, place }: Task,
+    { invocation, attempt, signal, onHandover, onLogs, shared_place }: Task,
     arrived: () => void,
   ): Promise<AttemptResult> {
     const { id } = invocation;
@@ -109,7 +109,7 @@ export class AttemptRunner implements AttemptMaker {
       request: this.#deps.tracing.handedOver(request, invocation, attempt),
       secrets: this.#deps.secretsFor(fn),
       collect: true,
-      place,
+      shared_place,
       signal: isBooted(fn.contract) ? AbortSignal.any([signal, abort.signal]) : signal,
       onHandover,
       onLogs,

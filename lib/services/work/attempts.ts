@@ -1,6 +1,7 @@
 import type { Finished } from "../../domain/calls/attempts.ts";
 import type { Invocation, LogEntry } from "../../domain/calls/invocations.ts";
 import type { Retry, RetryWish } from "../../domain/functions/retry.ts";
+import type { SharedPlace } from "../../runner/shared-places.ts";
 import type { Claimed } from "../../store/ledger.ts";
 
 /** An attempt that is to be made. */
@@ -9,10 +10,10 @@ export interface Task {
   readonly attempt: number;
   /** Aborts when the invocation is cancelled or the server stops. */
   readonly signal: AbortSignal;
-  /** Awaited before the function gets the request: from then on it may run for so many milliseconds. Settles with the moment by which it must have it. */
+  /** Awaited before the function gets the request: from then on it may run for so many milliseconds. Settles with the moment (`monotonic`) by which the function must have it. */
   readonly onHandover: (forMs: number) => Promise<number>;
   /** The place that was reserved for it, of those that servers share. */
-  readonly place?: (() => void) | undefined;
+  readonly shared_place?: SharedPlace | undefined;
   readonly onLogs: (entries: readonly LogEntry[]) => void;
 }
 
@@ -34,7 +35,7 @@ export interface AttemptResult {
 
 /** Makes attempts. */
 export interface AttemptMaker {
-  /** Returns how many places this function could be given now, with room left for callers who wait for an answer. */
+  /** Returns how many attempts at invocations of this function could run now, with room left for callers who wait for an answer. */
   room(functionId: string): number;
   /** True if there is an engine to make attempts with. */
   readonly available: boolean;
@@ -48,6 +49,6 @@ export interface AttemptMaker {
 export interface Running extends Claimed {
   readonly abort: AbortController;
   cancelled: boolean;
-  /** Gives back the place that was reserved for it. */
-  readonly place?: (() => void) | undefined;
+  /** The place that was reserved for it, of those that servers share. */
+  readonly shared_place?: SharedPlace | undefined;
 }

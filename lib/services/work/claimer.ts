@@ -1,21 +1,19 @@
 import type { Clock } from "../../clock.ts";
+import type { SharedPlace } from "../../runner/shared-places.ts";
 import type { Claim, Claimed, Ledger, Turns } from "../../store/ledger.ts";
 import type { AttemptMaker } from "./attempts.ts";
 import type { FunctionRotation } from "./function-rotation.ts";
 
-/** The most work that is taken in one go, and whose attempts are begun in some 2 ms; then other tasks have a turn. */
+/** The most work that is taken at once: its attempts are begun in some 2 ms, then other tasks have a turn. */
 const AT_ONCE = 20;
-
-/** Gives back a place of those that servers share. */
-type Place = () => void;
 
 /** Work that was taken, with the place that was reserved for its attempt. */
 export interface Taken extends Claimed {
-  readonly place?: Place | undefined;
+  readonly shared_place?: SharedPlace | undefined;
 }
 
 /** Reserves at most so many places of a function of those that servers share; undefined if it needs none. */
-export type Reserve = (functionId: string, most: number) => Promise<Place[] | undefined>;
+export type Reserve = (functionId: string, most: number) => Promise<SharedPlace[] | undefined>;
 
 interface ClaimerDeps {
   readonly ledger: Ledger;
@@ -27,7 +25,7 @@ interface ClaimerDeps {
   readonly clock: Clock;
 }
 
-/** Takes work, in one go as much as there is room for. */
+/** Takes as much work as there is room for, with one command. */
 export class Claimer {
   readonly #deps: ClaimerDeps;
 
@@ -51,16 +49,16 @@ export class Claimer {
         claimed.map(({ work }) => work.function_id),
         left,
       );
-      return claimed.map((one) => ({ ...one, place: places.get(one.work.function_id)?.pop() }));
+      return claimed.map((one) => ({ ...one, shared_place: places.get(one.work.function_id)?.pop() }));
     } finally {
       for (const unused of places.values()) for (const place of unused) place();
     }
   }
 
   /** Reserves the places that the turns may need, of the functions that need them. */
-  async #reserve({ functions }: Turns): Promise<Map<string, Place[]>> {
+  async #reserve({ functions }: Turns): Promise<Map<string, SharedPlace[]>> {
     const { reserve } = this.#deps;
-    const places = new Map<string, Place[]>();
+    const places = new Map<string, SharedPlace[]>();
     if (reserve === undefined) return places;
     const all = functions.map(async ({ function_id, most }) => {
       const reserved = await reserve(function_id, most);
@@ -73,8 +71,8 @@ export class Claimer {
 
 const NOTHING: Claim = { claimed: [], left: [] };
 
-/** Returns the turns that there are places for. Other servers have the rest: the next tick looks again, or news of a free one. */
-function within(turns: Turns, places: ReadonlyMap<string, readonly Place[]>): Turns {
+/** Returns the turns that places were reserved for. The worker looks for the others at its next tick, or at news of a free place. */
+function within(turns: Turns, places: ReadonlyMap<string, readonly SharedPlace[]>): Turns {
   const functions = turns.functions.flatMap(({ function_id, most }) => {
     const reserved = places.get(function_id)?.length ?? most;
     return reserved === 0 ? [] : [{ function_id, most: reserved }];

@@ -14,7 +14,7 @@ import { judgeRetry } from "../../domain/functions/retry.ts";
 import { LOST_ATTEMPTS } from "../../domain/limits.ts";
 import { timestamp } from "../../domain/types.ts";
 import type { Logger } from "../../log.ts";
-import type { End, Standing } from "../../store/ledger.ts";
+import type { End, PendingWork } from "../../store/ledger.ts";
 import type { Work } from "../../store/records.ts";
 import type { AttemptMaker, AttemptResult, Running } from "./attempts.ts";
 import type { ChainService } from "./chains.ts";
@@ -100,7 +100,7 @@ export class EndJudge {
   }
 
   /** Returns the end of an attempt that was lost with an earlier server. */
-  lost({ work, invocation, attempt }: Standing): End {
+  lost({ work, invocation, attempt }: PendingWork): End {
     const now = timestamp(this.#deps.clock.now());
     const began = attempt ?? beganAttempt(work.attempts, now);
     const part = partOf(work, endedAttempt(began, LOST_WITH_SERVER, true, now));
@@ -108,7 +108,7 @@ export class EndJudge {
   }
 
   /** Returns the end of an invocation cancelled while no server attempts it: queued, or lost with its server. */
-  cancelled({ work, invocation, attempt }: Standing): End {
+  cancelled({ work, invocation, attempt }: PendingWork): End {
     const now = timestamp(this.#deps.clock.now());
     const isLost = work.state === "lost";
     const record = isLost && attempt !== null ? endedAttempt(attempt, LOST_WITH_SERVER, true, now) : "unchanged";

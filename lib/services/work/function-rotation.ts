@@ -36,23 +36,18 @@ export class FunctionRotation {
   /** Returns the next turns, at most so many, among the functions that have room; undefined if none has. */
   next(atOnce: number, room: (functionId: string) => number): Turns | undefined {
     this.#added.clear();
-    const open = [...this.#functions].flatMap(([function_id, { priority, pieces }]) => {
+    const open: Open[] = [];
+    let limit = 0;
+    for (const [function_id, { priority, pieces }] of this.#functions) {
       const most = Math.min(atOnce, pieces, room(function_id));
-      return most > 0 ? [{ function_id, priority, most }] : [];
-    });
-    const limit = open.reduce((widest, { most }) => Math.max(widest, most), 0);
+      if (most <= 0) continue;
+      open.push({ function_id, priority, most, position: open.length });
+      limit = Math.max(limit, most);
+    }
     if (limit === 0) return undefined;
     const urgent = this.#byPriority ? Math.ceil(limit / 2) : Math.floor(limit / 2);
-    // No other function can get one of these turns.
-    const highest: typeof open = [];
-    for (const one of open) {
-      const position = highest.findLastIndex(({ priority }) => priority >= one.priority) + 1;
-      if (position < urgent) highest.splice(position, 0, one);
-      if (highest.length > urgent) highest.pop();
-    }
-    const chosen = new Set([...highest, ...open.slice(0, urgent === limit ? 0 : limit)]);
-    const functions = open.filter((one) => chosen.has(one)).map(({ function_id, most }) => ({ function_id, most }));
-    return { functions, limit, urgent };
+    const offered = open.length <= limit ? open : offeredOf(open, limit, urgent);
+    return { functions: offered.map(({ function_id, most }) => ({ function_id, most })), limit, urgent };
   }
 
   /**
@@ -75,4 +70,27 @@ export class FunctionRotation {
       if (known !== undefined) this.#functions.set(function_id, known);
     }
   }
+}
+
+/** A function with room for its work, and its position among all of them: the first has waited longest. */
+interface Open extends Pick<Known, "priority"> {
+  readonly function_id: string;
+  readonly most: number;
+  readonly position: number;
+}
+
+/** Returns those of more functions than turns that can get one: with the highest priorities, or because they have waited longest. */
+function offeredOf(open: readonly Open[], limit: number, urgent: number): readonly Open[] {
+  const waited = urgent === limit ? 0 : limit;
+  const highest: Open[] = [];
+  /** What a priority must exceed to be among the highest. */
+  let least = urgent === 0 ? Infinity : -Infinity;
+  for (const one of open) {
+    if (one.priority <= least) continue;
+    highest.splice(highest.findLastIndex(({ priority }) => priority >= one.priority) + 1, 0, one);
+    if (highest.length > urgent) highest.pop();
+    if (highest.length === urgent) least = highest.at(-1)?.priority ?? least;
+  }
+  const others = highest.filter(({ position }) => position >= waited);
+  return [...open.slice(0, waited), ...others.toSorted((one, other) => one.position - other.position)];
 }

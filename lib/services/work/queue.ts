@@ -92,9 +92,9 @@ export class Queue implements Disposable {
   /** Ends an invocation at which no server makes an attempt; undefined if one does, or nothing is left to do. */
   async #cancelUnattended(id: string): Promise<Invocation | undefined> {
     const { store, ends, events, callbacks, tracing } = this.#deps;
-    const standing = await store.ledger.find(id);
-    if (standing === undefined || standing.work.state === "leased") return undefined;
-    const end = ends.cancelled(standing);
+    const pending = await store.ledger.find(id);
+    if (pending === undefined || pending.work.state === "leased") return undefined;
+    const end = ends.cancelled(pending);
     if (!(await store.ledger.cancelUnattended(end))) return undefined;
     tracing.ended(end);
     events.changed(end.invocation);

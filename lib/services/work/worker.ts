@@ -2,7 +2,6 @@ import type { Clock } from "../../clock.ts";
 import type { Invocation } from "../../domain/calls/invocations.ts";
 import { Alarm, TaskGroup } from "../../domain/concurrency.ts";
 import { AppError, messageOf } from "../../domain/errors.ts";
-import { ClockWatch } from "../../domain/time/set-back.ts";
 import type { LogFields, Logger } from "../../log.ts";
 import type { End, Ledger } from "../../store/ledger.ts";
 import type { CallbackService } from "../callbacks/callbacks.ts";
@@ -14,17 +13,13 @@ import { ContainerExits } from "./container-exits.ts";
 import { cancelAttempt, endUnwanted } from "./end-unwanted.ts";
 import type { EndJudge } from "./ends.ts";
 import { FunctionRotation } from "./function-rotation.ts";
+import { LEASE_MS, TICK_MS, Upkeep } from "./upkeep.ts";
 
-/** The time that a lease lasts from its last renewal, and the interval at which all are renewed, in milliseconds. */
-const LEASE_MS = 30_000;
-const RENEW_MS = 10_000;
 /**
  * The most that may pass from asking for a hold of the work until its function has the request, in milliseconds: a slow database, and
  * a server that is stopped for a moment. The hold lasts longer by as much.
  */
 const HANDOVER_MS = 5_000;
-/** The interval between looks for unreported changes, in milliseconds: an engine that is back, work that is due. */
-const TICK_MS = 1_000;
 /** The most that a stopping server waits until the containers of attempts that it ended are gone, in milliseconds. */
 const LAST_ENDS_MS = 2_000;
 
@@ -58,25 +53,25 @@ export class Worker implements AsyncDisposable {
   /** The attempts with the writing of their ends, and the looks for work. */
   readonly #tasks = new TaskGroup();
   readonly #exits: ContainerExits;
+  readonly #upkeep: Upkeep;
   readonly #nextTick: Alarm;
-  /** The work of earlier servers: to be marked as lost, then to be freed until none is left, or all freed at once after a sweep. */
-  #earlier: "unmarked" | "lost" | "freed" = "unmarked";
-  #isSwept = false;
   #stopped = true;
   #isLeaving = false;
   #pumping = false;
   /** True if there is a reason to look for work again after the look under way. */
   #lookAgain = false;
-  #renewedAt = -Infinity;
-  readonly #watch = new ClockWatch();
-  /** True if times may be stored that are ahead of the clock. */
-  #isAhead = false;
   #cancelLast: () => void = () => undefined;
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
     this.#claimer = new Claimer({ ...deps, rotation: this.#rotation, lease_ms: LEASE_MS });
     this.#exits = new ContainerExits(deps.clock);
+    this.#upkeep = new Upkeep({
+      ...deps,
+      rotation: this.#rotation,
+      running: this.#running,
+      onEnd: (end) => this.#tell(end),
+    });
     this.#nextTick = new Alarm(deps.clock, () => this.#tick());
   }
 
@@ -112,9 +107,7 @@ export class Worker implements AsyncDisposable {
 
   /** Notes that all containers of earlier servers are gone: the attempts in them may be made again. */
   swept(): void {
-    if (this.#isSwept) return;
-    this.#isSwept = true;
-    if (!this.#stopped && this.#earlier === "lost") this.#tick();
+    if (this.#upkeep.swept() && !this.#stopped) this.#tick();
   }
 
   /** Ends an attempt because its invocation was cancelled. Returns whether there was one. */
@@ -137,8 +130,8 @@ export class Worker implements AsyncDisposable {
     if (!this.#stopped) void this.#tasks.add(endUnwanted(this.#running, this.#deps).catch(failed));
   }
 
-  /** Passes on that a place of a function has become free on another server. */
-  placeFreed(functionId: string): void {
+  /** Passes on that another server has given back a place of a function that all of them share. */
+  sharedPlaceFreed(functionId: string): void {
     this.#rotation.add(functionId, 0);
     this.wake();
   }
@@ -184,80 +177,12 @@ export class Worker implements AsyncDisposable {
     void this.#tasks.add(this.#maintain());
   }
 
-  /** Does what is due by the clock, and sets the alarm for the next time. Never rejects. */
+  /** Never rejects. */
   async #maintain(): Promise<void> {
-    const { ledger, clock, log } = this.#deps;
-    const now = clock.now();
-    let afterMs = TICK_MS;
-    try {
-      if (this.#earlier === "unmarked") await this.#takeOver();
-      this.#isAhead ||= this.#watch.wasSetBack(now);
-      if (this.#isAhead) await this.#takeBack(now);
-      // Nothing is written if there is nothing to do, so that an idle server stays idle.
-      if (((await ledger.nextDue()) ?? Infinity) <= now) await this.#wakeDue(now);
-      if (this.#earlier === "lost") await this.#free(this.#isSwept ? Infinity : now);
-      if (ledger.isShared) {
-        await endUnwanted(this.#running, this.#deps);
-        await this.#lookAround(now);
-      }
-      if (clock.monotonic() - this.#renewedAt >= RENEW_MS) {
-        this.#renewedAt = clock.monotonic();
-        if (this.#running.size > 0) await ledger.renew(now + LEASE_MS);
-      }
-      // More than a batch is due already: the rest waits for its turn, so that other tasks can run.
-      const next = await ledger.nextDue();
-      if (next !== null) afterMs = Math.min(TICK_MS, Math.max(1, next - now));
-    } catch (error) {
-      log.error("queue tick failed, retrying", { problem: messageOf(error) });
-    }
+    const afterMs = await this.#upkeep.run();
     if (this.#stopped) return;
     this.wake();
     this.#nextTick.set(afterMs);
-  }
-
-  /** Marks as lost the work that an earlier server had leased: its containers may still run. */
-  async #takeOver(): Promise<void> {
-    const { ledger, log } = this.#deps;
-    const lost = await ledger.loseMine();
-    this.#earlier = "lost";
-    if (lost > 0) log.warn("attempts lost with an earlier server, they will be made again", { count: lost });
-    for (const { function_id, priority } of await ledger.ready()) this.#rotation.add(function_id, priority);
-  }
-
-  /** Finds what other servers have added, and frees what they have lost: a lease has ended that its server has not renewed. */
-  async #lookAround(now: number): Promise<void> {
-    await this.#free(now);
-    for (const { function_id, priority } of await this.#deps.ledger.ready()) this.#rotation.add(function_id, priority);
-  }
-
-  /** Lets what was put off while the clock was ahead be due as if it had been right. */
-  async #takeBack(now: number): Promise<void> {
-    const { ledger, callbacks, log } = this.#deps;
-    let count = 0;
-    for (let taken = await ledger.takeBack(now); taken > 0; taken = await ledger.takeBack(now)) count += taken;
-    this.#isAhead = false;
-    if (count === 0) return;
-    log.warn("the clock was ahead, what it had put off is due as if it had been right", { count });
-    callbacks.wake();
-  }
-
-  async #wakeDue(now: number): Promise<void> {
-    const woken = await this.#deps.ledger.wake(now);
-    for (const { function_id, priority } of woken) this.#rotation.add(function_id, priority, 1);
-  }
-
-  /** Frees the work that was lost with an earlier server and whose lease has ended by then. */
-  async #free(until: number): Promise<void> {
-    const { ledger, ends } = this.#deps;
-    for (;;) {
-      const lost = await ledger.lost(until);
-      if (lost.length === 0) break;
-      const written = await ledger.release(
-        lost.map((one) => (one.cancel_asked === true ? ends.cancelled(one) : ends.lost(one))),
-      );
-      for (const end of written) this.#tell(end);
-    }
-    if (until === Infinity) this.#earlier = "freed";
   }
 
   async #pump(): Promise<void> {
@@ -300,7 +225,7 @@ export class Worker implements AsyncDisposable {
 
   /** Gives back work whose attempts could not be begun, until that is written. */
   async #giveBack(taken: readonly Taken[]): Promise<void> {
-    for (const { place } of taken) place?.();
+    for (const { shared_place } of taken) shared_place?.();
     await this.#untilWritten("work that is given back", { count: taken.length }, () =>
       this.#deps.ledger.giveBack(taken),
     );
@@ -314,7 +239,7 @@ export class Worker implements AsyncDisposable {
     } finally {
       // The end of this attempt may have been written long ago without an answer, and another attempt been made since.
       if (this.#running.get(running.invocation.id) === running) this.#running.delete(running.invocation.id);
-      running.place?.();
+      running.shared_place?.();
       this.wake();
     }
   }
@@ -328,7 +253,7 @@ export class Worker implements AsyncDisposable {
         invocation,
         attempt: work.attempts,
         signal: running.abort.signal,
-        place: running.place,
+        shared_place: running.shared_place,
         onHandover: (forMs) => this.#hold(running, forMs),
         onLogs: (entries) => events.logged(invocation, entries),
       });

@@ -7,7 +7,7 @@ export interface CatchUp {
   now(): Promise<void>;
   /**
    * The same for a request that names something unknown, such as a wrong key: strangers can send any number of those, so after
-   * one that was in vain the next ones wait for each other, up to a tenth of a second.
+   * one that found no change the next ones wait together, for up to a tenth of a second.
    */
   forUnknown(): Promise<void>;
 }

@@ -9,13 +9,13 @@ export interface LeftRecord {
   readonly silent_ms: number;
 }
 
-/** The records that servers have left behind which are gone, or cut off from the database. */
+/** The running records of servers that are gone, or cut off from the database. */
 export interface LeftRecordStore {
-  /** Lists up to a thousand of them whose server has been silent for at least `silentMs`, those that came first at first. */
+  /** Lists up to a thousand of them whose server has been silent for at least `silentMs`, oldest first. */
   list(silentMs: number): Promise<LeftRecord[]>;
   /**
    * Ends these as lost, as of `now` (milliseconds since the epoch), with a message for each; not those that have ended meanwhile.
-   * Returns the ids of those that it has ended. If the server comes back and knows the real end, that takes their place.
+   * Returns the ids of those that it has ended. If the server comes back and knows the real end, that replaces this one.
    */
   end(lost: readonly (Pick<LeftRecord, "id"> & { readonly message: string })[], now: number): Promise<string[]>;
 }

@@ -1,9 +1,9 @@
 import type { Clock } from "../../clock.ts";
 
 /**
- * Knows for how long the database has answered without a break. Whoever takes over work of others waits for a while first: their
- * leases may have ended only because the database was away, or because the one that has taken its place has another time, and they
- * write their results, and renew their leases, as soon as they reach it.
+ * Knows for how long the database has answered without a break. A server takes over work of others only after a pause: their leases may
+ * have ended only because the database was away, or because the standby that has replaced it has another time. They write their results
+ * and renew their leases as soon as they reach it.
  */
 export class Contact {
   readonly #clock: Pick<Clock, "monotonic">;

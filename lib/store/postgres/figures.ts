@@ -8,17 +8,17 @@ import type { Statements } from "./client/client.ts";
 /** Rows that are removed or moved at once. */
 const BATCH = 500;
 
-/** The place of a row: its bucket and its function ('' for all). */
-interface Place {
+/** The key of a row: its bucket and its function ('' for all). */
+interface RowKey {
   readonly bucket: number;
   readonly function_id: string;
 }
 
-interface FiguresRow extends Place {
+interface FiguresRow extends RowKey {
   readonly figures: Uint8Array;
 }
 
-type Sized = Place & { readonly bytes: number };
+type Sized = RowKey & { readonly bytes: number };
 
 /** The change of the rows of single functions: how many, and their bytes. */
 interface Sizes {
@@ -95,7 +95,7 @@ export class Figures {
     }
     await this.#remove(
       statements,
-      ahead.map(({ figures, ...place }) => ({ ...place, bytes: figures.length })),
+      ahead.map(({ figures, ...key }) => ({ ...key, bytes: figures.length })),
     );
     // The buckets that are still ahead must not push them out.
     const taken = new Map([[Math.floor(now / this.#size), functions]]);
@@ -113,15 +113,15 @@ export class Figures {
     const known = new Map<string, Uint8Array>();
     for (const row of await this.#known(statements, added)) known.set(keyOf(row), row.figures);
     const change: Sizes = { rows: 0, bytes: 0 };
-    const rows = added.map(({ tally, ...place }) => {
-      const before = known.get(keyOf(place));
+    const rows = added.map(({ tally, ...key }) => {
+      const before = known.get(keyOf(key));
       if (before !== undefined) tally.merge(decodeTally(before));
       const figures = encodeTally(tally);
-      if (place.function_id !== "") {
+      if (key.function_id !== "") {
         change.rows += before === undefined ? 1 : 0;
         change.bytes += figures.length - (before?.length ?? -ROW_BYTES);
       }
-      return { ...place, figures: Buffer.from(figures).toString("hex") };
+      return { ...key, figures: Buffer.from(figures).toString("hex") };
     });
     await statements.run(
       `insert into figures (resolution, bucket, function_id, figures)
@@ -133,15 +133,15 @@ export class Figures {
     await this.#resize(statements, change);
   }
 
-  #known(statements: Statements, places: readonly Place[]): Promise<FiguresRow[]> {
+  #known(statements: Statements, keys: readonly RowKey[]): Promise<FiguresRow[]> {
     return statements.all<FiguresRow>(
       `select figures.bucket, figures.function_id, figures.figures
-       from json_to_recordset($places::text::json) as place (bucket bigint, function_id text)
-       join figures on figures.resolution = $resolution and figures.bucket = place.bucket
-         and figures.function_id = place.function_id`,
+       from json_to_recordset($keys::text::json) as key (bucket bigint, function_id text)
+       join figures on figures.resolution = $resolution and figures.bucket = key.bucket
+         and figures.function_id = key.function_id`,
       {
         resolution: this.#resolution,
-        places: JSON.stringify(places.map(({ bucket, function_id }) => ({ bucket, function_id }))),
+        keys: JSON.stringify(keys.map(({ bucket, function_id }) => ({ bucket, function_id }))),
       },
     );
   }
@@ -164,15 +164,15 @@ export class Figures {
     return row?.bucket;
   }
 
-  async #remove(statements: Statements, places: readonly Sized[]): Promise<void> {
-    if (places.length === 0) return;
+  async #remove(statements: Statements, keys: readonly Sized[]): Promise<void> {
+    if (keys.length === 0) return;
     await statements.run(
-      `delete from figures using json_to_recordset($places::text::json) as place (bucket bigint, function_id text)
-       where figures.resolution = $resolution and figures.bucket = place.bucket and figures.function_id = place.function_id`,
-      { resolution: this.#resolution, places: JSON.stringify(places) },
+      `delete from figures using json_to_recordset($keys::text::json) as key (bucket bigint, function_id text)
+       where figures.resolution = $resolution and figures.bucket = key.bucket and figures.function_id = key.function_id`,
+      { resolution: this.#resolution, keys: JSON.stringify(keys) },
     );
-    const single = places.filter(({ function_id }) => function_id !== "");
-    const bytes = single.reduce((sum, place) => sum + place.bytes + ROW_BYTES, 0);
+    const single = keys.filter(({ function_id }) => function_id !== "");
+    const bytes = single.reduce((sum, key) => sum + key.bytes + ROW_BYTES, 0);
     await this.#resize(statements, { rows: -single.length, bytes: -bytes });
   }
 
@@ -185,6 +185,6 @@ export class Figures {
   }
 }
 
-function keyOf({ bucket, function_id }: Place): string {
+function keyOf({ bucket, function_id }: RowKey): string {
   return `${bucket} ${function_id}`;
 }

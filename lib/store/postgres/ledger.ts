@@ -25,7 +25,7 @@ import type {
   NewInvocation,
   ScheduledRuns,
   ScheduledSubmission,
-  Standing,
+  PendingWork,
   StoredAnswer,
   Submitted,
   Turns,
@@ -36,7 +36,7 @@ import type { Client, Statements } from "./client/client.ts";
 import type { SharedConfiguration } from "./configuration/shared-configuration.ts";
 import { IdempotencyRecords } from "./idempotency.ts";
 import type { PostgresStats } from "./stats.ts";
-import { Submissions, type SubmissionTables } from "./submissions.ts";
+import { SubmissionWriter, type SubmissionTables } from "./submission-writer.ts";
 import { attempts } from "./tables/attempts.ts";
 import type { DeliveryTable } from "./tables/deliveries.ts";
 import { idempotencyKeys } from "./tables/idempotency-keys.ts";
@@ -55,7 +55,7 @@ export interface LedgerParts extends SubmissionTables {
   readonly isPresent: () => boolean;
   /** Takes what the database's clock has just shown. Returns false if `clock` was behind it. */
   readonly isTime: (now: number) => boolean;
-  /** Returns true if leases of others that have ended are no consequence of the database's absence. */
+  /** Returns false if leases of others may have ended only because the database was away. */
   readonly mayTakeOver: () => boolean;
   /** Replaces a schedule in the mirror. */
   readonly replaceSchedule: (before: ScheduledRuns["before"], after: ScheduledRuns["before"]) => void;
@@ -66,7 +66,7 @@ export class PostgresLedger implements Ledger {
   readonly isShared = true;
   readonly #parts: LedgerParts;
   readonly #client: Client;
-  readonly #submissions: Submissions;
+  readonly #submissions: SubmissionWriter;
   readonly #idempotency: IdempotencyRecords;
   /** The attempts that were begun here, and whose ends are not written: the id of each invocation, and the number. */
   readonly #attempted = new Set<string>();
@@ -76,7 +76,7 @@ export class PostgresLedger implements Ledger {
   constructor(parts: LedgerParts) {
     this.#parts = parts;
     this.#client = parts.client;
-    this.#submissions = new Submissions(parts.client, parts, parts.clock, parts.holder);
+    this.#submissions = new SubmissionWriter(parts.client, parts, parts.clock, parts.holder);
     this.#idempotency = new IdempotencyRecords(parts.invocations, parts.payloads);
   }
 
@@ -171,7 +171,7 @@ export class PostgresLedger implements Ledger {
     for (const { invocation_id, attempt } of given) this.#attempted.delete(attemptKey(invocation_id, attempt));
   }
 
-  /** A lease that another clock than the database's has measured may end too soon: then there is none either. */
+  /** Returns false, too, if this server's clock was behind the database's: the lease may end too soon. */
   async hold({ invocation_id, attempt }: AttemptId, until: number): Promise<boolean> {
     const now = await this.#parts.work.hold(this.#client, invocation_id, attempt, until);
     return now !== undefined && this.#parts.isTime(now);
@@ -200,14 +200,14 @@ export class PostgresLedger implements Ledger {
     return this.#parts.work.loseLeases(this.#client);
   }
 
-  async lost(until: number): Promise<Standing[]> {
+  async lost(until: number): Promise<PendingWork[]> {
     const { work, clock, mayTakeOver } = this.#parts;
     const ended = { now: Math.min(until, clock.now()), attempted: this.#attempted, ofOthers: mayTakeOver() };
     await work.loseEnded(this.#client, ended);
-    const found: Standing[] = [];
+    const found: PendingWork[] = [];
     for (const { cancelled, ...one } of await work.lost(this.#client, until)) {
-      const standing = await this.#standing(one);
-      if (standing !== undefined) found.push(cancelled === 1 ? { ...standing, cancel_asked: true } : standing);
+      const pending = await this.#pending(one);
+      if (pending !== undefined) found.push(cancelled === 1 ? { ...pending, cancel_asked: true } : pending);
     }
     return found;
   }
@@ -240,9 +240,9 @@ export class PostgresLedger implements Ledger {
     return this.#parts.payloads.keptBytes(this.#client);
   }
 
-  async find(invocationId: string): Promise<Standing | undefined> {
+  async find(invocationId: string): Promise<PendingWork | undefined> {
     const work = await this.#parts.work.get(this.#client, invocationId);
-    return work && this.#standing(work);
+    return work && this.#pending(work);
   }
 
   askToCancel(invocationId: string): Promise<boolean> {
@@ -322,7 +322,7 @@ export class PostgresLedger implements Ledger {
     });
   }
 
-  async #standing(work: Work): Promise<Standing | undefined> {
+  async #pending(work: Work): Promise<PendingWork | undefined> {
     const { invocation_id } = work;
     const [invocation, attempt] = await Promise.all([
       this.#parts.invocations.get(this.#client, invocation_id),
@@ -331,7 +331,7 @@ export class PostgresLedger implements Ledger {
     return invocation && { work, invocation, attempt: attempt ?? null };
   }
 
-  /** Returns whether an attempt has an end that its server has written: for others it is lost. */
+  /** Returns whether an attempt has an end that its own server has written; one that others have ended is lost. */
   async #hasEnded({ invocation_id, attempt }: AttemptId): Promise<boolean> {
     const found = await attempts.get(this.#client, invocation_id, attempt);
     return found !== undefined && found.status !== "running" && found.status !== "lost";
@@ -343,7 +343,7 @@ export class PostgresLedger implements Ledger {
     const { work: queue, invocations, deliveries } = this.#parts;
     const work = await queue.forEnd(statements, end, states);
     if (work === undefined) return false;
-    if (record === "forgotten") await attempts.remove(statements, id, end.attempt);
+    if (record === "forgotten") await attempts.forget(statements, [{ invocation_id: id, attempt: end.attempt }]);
     else if (record !== "unchanged") await attempts.save(statements, id, record, logs);
     if (left === null) await queue.remove(statements, id);
     else await queue.put(statements, { ...work, ...left, state: "waiting", lease_until: null });

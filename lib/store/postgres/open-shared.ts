@@ -6,7 +6,7 @@ import { Client } from "./client/client.ts";
 import { Primary } from "./client/primary.ts";
 import { openProblem } from "./errors.ts";
 import { moveDatabase, type MovedRows, type MoveOptions, undoMove } from "./move/move.ts";
-import { placeOf } from "./move/target.ts";
+import { shownUrl } from "./move/target.ts";
 import { Presence } from "./presence.ts";
 import { openPostgresStore, type PostgresOptions } from "./store.ts";
 import { ServerTable } from "./tables/servers.ts";
@@ -40,13 +40,13 @@ export async function openShared(
   return { store, clock, members, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
 }
 
-/** Moves a database as `moveDatabase` does; also returns the new one's place for people. */
+/** Moves a database as `moveDatabase` does; also returns the new one's URL without user and password. */
 export async function moveInto(
   path: string,
   url: string,
   options: MoveOptions,
 ): Promise<{ readonly rows: MovedRows; readonly place: string }> {
-  return { rows: await moveDatabase(path, url, options), place: placeOf(url) };
+  return { rows: await moveDatabase(path, url, options), place: shownUrl(url) };
 }
 
 /** Undoes a move as `undoMove` does. Here, as the bundle has a piece for each module that is loaded by itself. */

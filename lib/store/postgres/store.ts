@@ -20,13 +20,13 @@ import { PostgresLedger } from "./ledger.ts";
 import { schemaProblem } from "./migrations/migrations.ts";
 import { PostgresNotices } from "./notices.ts";
 import { openClient } from "./open.ts";
-import { standingOf } from "./standing.ts";
+import { durabilityProblem } from "./durability.ts";
 import { PostgresStats } from "./stats.ts";
 import { DeliveryTable } from "./tables/deliveries.ts";
 import { InvocationTable } from "./tables/invocations.ts";
 import { PayloadTable } from "./tables/payloads.ts";
 import { LeftRecords } from "./tables/left-records.ts";
-import { PlaceTable } from "./tables/places.ts";
+import { SharedPlaceTable } from "./tables/shared-places.ts";
 import { WorkTable } from "./tables/work.ts";
 
 /** The parts that a store in PostgreSQL needs. */
@@ -86,7 +86,7 @@ export class PostgresStore implements Store {
   readonly audit: PostgresAudit;
   readonly stats: PostgresStats;
   readonly notices: PostgresNotices;
-  readonly places: PlaceTable;
+  readonly sharedPlaces: SharedPlaceTable;
   readonly leftRecords: LeftRecords;
   readonly catchUp: VersionCatchUp;
   readonly #client: Client;
@@ -162,7 +162,7 @@ export class PostgresStore implements Store {
       replaceSchedule,
     };
     this.ledger = new PostgresLedger(parts);
-    this.places = new PlaceTable(client, holder);
+    this.sharedPlaces = new SharedPlaceTable(client, holder);
     this.leftRecords = new LeftRecords(client, invocations, holder);
     this.catchUp = new VersionCatchUp({ client, clock, configuration, refresh: () => this.#readChanges() });
     this.notices = new PostgresNotices({ client, clock, log, server_id: holder });
@@ -175,8 +175,8 @@ export class PostgresStore implements Store {
   async begin(): Promise<void> {
     await this.#configuration.begin();
     this.#contact.heard(true);
-    const standing = await standingOf(this.#client);
-    if (standing !== undefined) this.#log.warn("acknowledged work may be lost", { problem: standing });
+    const problem = await durabilityProblem(this.#client);
+    if (problem !== undefined) this.#log.warn("acknowledged work may be lost", { problem });
     this.#poll();
     // Behind a pool of connections there are no notifications: the looks are enough.
     await Promise.all([this.#client.listen(CHANNEL, () => void this.#refresh()), this.notices.begin()]).catch(
@@ -208,7 +208,7 @@ export class PostgresStore implements Store {
       );
     }
     if (this.#problem !== undefined) throw new AppError("conflict", this.#problem);
-    return standingOf(this.#client).catch((error: unknown) => {
+    return durabilityProblem(this.#client).catch((error: unknown) => {
       throw withRemedy(error);
     });
   }

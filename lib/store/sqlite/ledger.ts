@@ -15,7 +15,7 @@ import type {
   NewInvocation,
   ScheduledRuns,
   ScheduledSubmission,
-  Standing,
+  PendingWork,
   StoredAnswer,
   Submitted,
   Turns,
@@ -158,8 +158,8 @@ export class SqliteLedger implements Ledger {
     return this.#fast(() => this.#tables.work.loseLeases());
   }
 
-  async lost(until: number): Promise<Standing[]> {
-    return this.#tables.work.lost(until).flatMap((work) => this.#standing(work) ?? []);
+  async lost(until: number): Promise<PendingWork[]> {
+    return this.#tables.work.lost(until).flatMap((work) => this.#pending(work) ?? []);
   }
 
   async release(ends: readonly End[]): Promise<End[]> {
@@ -186,9 +186,9 @@ export class SqliteLedger implements Ledger {
     return this.#tables.payloads.totals.bytes;
   }
 
-  async find(invocationId: string): Promise<Standing | undefined> {
+  async find(invocationId: string): Promise<PendingWork | undefined> {
     const work = this.#tables.work.get(invocationId);
-    return work && this.#standing(work);
+    return work && this.#pending(work);
   }
 
   /** No other server has this database. */
@@ -289,7 +289,7 @@ export class SqliteLedger implements Ledger {
     return claimed;
   }
 
-  #standing(work: Work): Standing | undefined {
+  #pending(work: Work): PendingWork | undefined {
     const invocation = this.#tables.invocations.get(work.invocation_id);
     const attempt = this.#tables.attempts.get(work.invocation_id, work.attempts) ?? null;
     return invocation && { work, invocation, attempt };

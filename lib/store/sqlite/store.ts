@@ -64,7 +64,7 @@ export class SqliteStore implements Store, Disposable {
   readonly stats: Tables["stats"];
   /** No other server has this database. */
   readonly notices = null;
-  readonly places = null;
+  readonly sharedPlaces = null;
   readonly leftRecords = null;
   readonly catchUp = null;
   readonly #database: Database;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { foreignOwners } from "../../support/leaks.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 import { startRegistry, type Registry } from "../../support/registry/registry.ts";
 import { Receiver } from "../../support/receiver.ts";
 import { checkFile } from "./config-files.ts";
@@ -235,11 +236,4 @@ export class PageRun implements AsyncDisposable {
   #shown(text: string): string {
     return this.#names.reduce((all, [shown, actual]) => all.replaceAll(actual, shown), text);
   }
-}
-
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { ensureProgram, requireProgram, runOrThrow } from "../../../.ci/packages.ts";
 import { eventually } from "../../support/pace.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 import { type ProxyName, proxyProgram } from "./proxy-programs.ts";
 
 /** The site of the page's configurations. */
@@ -130,11 +131,4 @@ async function makeCertificate(directory: string): Promise<void> {
   const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(" ");
   await runOrThrow(["openssl", ...request, "-subj", `/CN=${SITE}`, "-keyout", key, "-out", certificate]);
   await Bun.write(certificate, (await Bun.file(certificate).text()) + (await Bun.file(key).text()));
-}
-
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
 }

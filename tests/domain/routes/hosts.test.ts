@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { checkHosts, hostProblem, nameInHost } from "../../../lib/domain/routes/hosts.ts";
-import { placeOf } from "../../../lib/domain/routes/routes.ts";
+import { routeAddressOf } from "../../../lib/domain/routes/routes.ts";
 
 const OWN = new Set(["api.example.com", "box", "127.0.0.1"]);
 
@@ -127,26 +127,27 @@ describe("nameInHost", () => {
   });
 });
 
-describe("placeOf", () => {
+describe("routeAddressOf", () => {
   const hosts = ["app.example.com"];
   const AT_PATH = { path: "/a", hosts: [] };
   const AT_HOST = { path: null, hosts };
 
   test("is a path or hosts; the one that is given takes the place of the other", () => {
-    expect(placeOf({ path: "/a" }, OWN)).toEqual(AT_PATH);
-    expect(placeOf({ hosts }, OWN)).toEqual(AT_HOST);
-    expect(placeOf({ path: "/a", hosts: [] }, OWN)).toEqual(AT_PATH);
-    expect(placeOf({}, OWN, AT_HOST)).toEqual(AT_HOST);
-    expect(placeOf({}, OWN, AT_PATH)).toEqual(AT_PATH);
-    expect(placeOf({ path: "/a" }, OWN, AT_HOST)).toEqual(AT_PATH);
-    expect(placeOf({ hosts }, OWN, AT_PATH)).toEqual(AT_HOST);
+    expect(routeAddressOf({ path: "/a" }, OWN)).toEqual(AT_PATH);
+    expect(routeAddressOf({ hosts }, OWN)).toEqual(AT_HOST);
+    expect(routeAddressOf({ path: "/a", hosts: [] }, OWN)).toEqual(AT_PATH);
+    expect(routeAddressOf({}, OWN, AT_HOST)).toEqual(AT_HOST);
+    expect(routeAddressOf({}, OWN, AT_PATH)).toEqual(AT_PATH);
+    expect(routeAddressOf({ path: "/a" }, OWN, AT_HOST)).toEqual(AT_PATH);
+    expect(routeAddressOf({ hosts }, OWN, AT_PATH)).toEqual(AT_HOST);
   });
 
   test("is neither both nor nothing", () => {
-    expect(() => placeOf({ path: "/a", hosts }, OWN)).toThrow("give one of the two");
-    for (const given of [{}, { hosts: [] }]) expect(() => placeOf(given, OWN)).toThrow('or give "hosts" in its place');
-    expect(() => placeOf({ hosts: [] }, OWN, AT_HOST)).toThrow('Missing "path"');
-    expect(() => placeOf({ hosts: ["box"] }, OWN)).toThrow("the API of this server is reached by that name");
-    expect(() => placeOf({ path: "a" }, OWN)).toThrow('Invalid "path"');
+    expect(() => routeAddressOf({ path: "/a", hosts }, OWN)).toThrow("give one of the two");
+    for (const given of [{}, { hosts: [] }])
+      expect(() => routeAddressOf(given, OWN)).toThrow('or give "hosts" in its place');
+    expect(() => routeAddressOf({ hosts: [] }, OWN, AT_HOST)).toThrow('Missing "path"');
+    expect(() => routeAddressOf({ hosts: ["box"] }, OWN)).toThrow("the API of this server is reached by that name");
+    expect(() => routeAddressOf({ path: "a" }, OWN)).toThrow('Invalid "path"');
   });
 });

@@ -7,7 +7,7 @@ import { fixture } from "../../support/images.ts";
 import { ownedContainers } from "../../support/leaks.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 import { Diary } from "./support/diary.ts";
-import { NO_DIARY, problemsOf, quickCheck, readHistory } from "./support/history-check.ts";
+import { figuresOf, problemsOf, quickCheck, readHistory } from "./support/history-check.ts";
 import { type KillableEngine, startKillableEngine } from "./support/killable-engine.ts";
 import { createHistoryFunctions, OrderBook } from "./support/orders.ts";
 import { Submitter } from "./support/submitter.ts";
@@ -95,20 +95,10 @@ test(
     expect(await eventually(async () => (await ownedContainers(engine.client)).length === 0)).toBe(true);
 
     const kept = readHistory(directory);
-    const attempts = kept.flatMap((one) => one.attempts);
     console.log(
       JSON.stringify({
         submitted: ORDERS,
-        acknowledged: submitter.acknowledged.size,
-        never_answered: submitter.unanswered.size,
-        invocations: kept.length,
-        succeeded: kept.filter(({ record }) => record.status === "succeeded").length,
-        dead: kept.filter(({ record }) => record.status === "dead").length,
-        attempts: attempts.length,
-        attempts_lost: attempts.filter(({ status }) => status === "lost").length,
-        runs: diary.runs.length,
-        runs_without_diary: attempts.filter(({ exit_code }) => exit_code === NO_DIARY).length,
-        runs_cut_short: diary.runs.filter(({ ended }) => !ended).length,
+        ...figuresOf(kept, submitter, diary),
         servers_killed: RESTARTS,
         seconds: Math.round((performance.now() - began) / 1000),
       }),

@@ -19,6 +19,16 @@ test("an instance of a function with max_calls 0 serves one call after the other
   expect([first.call, second]).toEqual([1, { ...first, call: 2 }]);
 });
 
+test("what a server prints after its answer is in the log of its call, although its limit keeps it from running for long", async () => {
+  // It gets 20 ms of every 100 ms, and needs 60 ms.
+  await using fn = await register(server, { warm_max: 0, cpus: 0.2, boot_timeout_ms: 60_000 });
+  const response = await server.invoke(fn, { work: 60 });
+  expect([response.status, await response.text()]).toEqual([200, expect.stringContaining('"id"')]);
+  const id = response.headers.get("x-request-id") ?? "";
+  const worked = async () => (await server.logs(id)).entries.some(({ text }) => text.includes("worked"));
+  expect(await eventually(worked)).toBe(true);
+});
+
 test("an instance is replaced after max_calls calls", async () => {
   await using fn = await register(server, { max_calls: 2, warm_min: 1, warm_max: 1 });
   const said: Said[] = [];

@@ -4,8 +4,8 @@ import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { allEvents, eventsOf, type ReceivedEvent } from "../../support/events.ts";
 import { fixture } from "../../support/images.ts";
 import { expectWithin, eventually } from "../../support/pace.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 import type { SpawnedServer } from "../../support/spawned-server.ts";
-import { freePort } from "./support/balancer.ts";
 import { Cluster, LONG_MS } from "./support/cluster.ts";
 
 let cluster: Cluster;
@@ -46,13 +46,20 @@ test("an invocation that another server runs is cancelled as on that one", async
   expect(again.status).toBe(409);
 });
 
-test("?wait= on another server answers within moments of the end", async () => {
-  const { id, other } = await running({ do: "sleep", ms: 1_500 });
-  const response = await fetch(`${other.url}/v1/invocations/${id}?wait=60s`);
+test("on another server ?wait= answers within moments of the end, and events are the states, what was printed, and the end", async () => {
+  const { id, other } = await running({ do: "sleep", ms: 3_000 });
+  const path = `${other.url}/v1/invocations/${id}`;
+  const following = fetch(`${path}/events`).then(allEvents);
+  const response = await fetch(`${path}?wait=60s`);
   const answered = Date.now();
   const { data } = (await response.json()) as { data: Invocation }; // an envelope
   expect(data.status).toBe("succeeded");
   await expectWithin(answered - Date.parse(data.finished_at ?? ""), 1_000);
+  const events = await following;
+  const states = events.flatMap(({ event, data }) => (event === "state" ? [(data as Invocation).status] : []));
+  expect(states).toEqual(["running", "succeeded"]);
+  expect(printedIn(events)).toBe("sleeping\n");
+  expect(events.at(-1)?.event).toBe("end");
 });
 
 test("max_concurrency counts the calls of all servers, synchronous and asynchronous ones", async () => {
@@ -77,15 +84,6 @@ test("max_concurrency counts the calls of all servers, synchronous and asynchron
   }
   const atOnce = runs.map(([begin]) => runs.filter((run) => run[0] <= begin && begin < run[1]).length);
   expect(Math.max(...atOnce)).toBe(2);
-});
-
-test("events on another server: the states, what was printed, and the end", async () => {
-  const { id, other } = await running({ do: "sleep", ms: 1_500 });
-  const events = await allEvents(await fetch(`${other.url}/v1/invocations/${id}/events`));
-  const states = events.flatMap(({ event, data }) => (event === "state" ? [(data as Invocation).status] : []));
-  expect(states).toEqual(["running", "succeeded"]);
-  expect(printedIn(events)).toBe("sleeping\n");
-  expect(events.at(-1)?.event).toBe("end");
 });
 
 test("events on another server: what is printed comes before the end, once, if the server that runs it can be reached", async () => {

@@ -1,3 +1,4 @@
+import { freePort } from "../../support/ports/free-port.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
 
@@ -19,6 +20,7 @@ export async function startCluster(): Promise<Cluster> {
     postgres,
     key,
     start: (id, variables = {}) => {
+      // It has to know its port before it has one.
       const port = freePort();
       return SpawnedServer.start({
         DATABASE_URL: postgres.url("slipway"),
@@ -31,12 +33,4 @@ export async function startCluster(): Promise<Cluster> {
     },
     [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),
   };
-}
-
-/** A server has to know its port before it has one. */
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
 }

@@ -8,7 +8,7 @@ import { eventually, expectWithin } from "../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../support/postgres/private-postgres.ts";
 import { type Registry, startRegistry } from "../../support/registry/registry.ts";
 import { Diary } from "../faults/support/diary.ts";
-import { NO_DIARY, problemsOf } from "../faults/support/history-check.ts";
+import { figuresOf, problemsOf } from "../faults/support/history-check.ts";
 import { createHistoryFunctions, OrderBook } from "../faults/support/orders.ts";
 import { Submitter } from "../faults/support/submitter.ts";
 import { ClusterNode, DATABASE } from "./support/cluster-node.ts";
@@ -137,19 +137,9 @@ test(
       expect({ code, log: code === 0 ? [] : server.log.slice(-10) }).toEqual({ code: 0, log: [] });
     }
     const kept = await readClusterHistory(url);
-    const attempts = kept.flatMap((one) => one.attempts);
     console.log(
       JSON.stringify({
-        acknowledged: submitter.acknowledged.size,
-        never_answered: submitter.unanswered.size,
-        invocations: kept.length,
-        succeeded: kept.filter(({ record }) => record.status === "succeeded").length,
-        dead: kept.filter(({ record }) => record.status === "dead").length,
-        attempts: attempts.length,
-        attempts_lost: attempts.filter(({ status }) => status === "lost").length,
-        runs: diary.runs.length,
-        runs_without_diary: attempts.filter(({ exit_code }) => exit_code === NO_DIARY).length,
-        runs_cut_short: diary.runs.filter(({ ended }) => !ended).length,
+        ...figuresOf(kept, submitter, diary),
         faults: faults.counts,
         longer_than_a_lease: faults.outlasting,
         seconds: Math.round((performance.now() - began) / 1000),

@@ -50,12 +50,12 @@ test("slipway move: functions, routes, keys, secrets and queued work go on in Po
     const fn = await server.createFunction(await fixture("chaos"), { retry: { ...RETRY, on: [...RETRY.on] } });
     const submit = async (body: object, query = "") =>
       ((await post(server, `/v1/functions/${fn.id}/invoke?async=true${query}`, body)) as { id: string }).id;
-    interrupted = await submit({ do: "sleep", ms: 1_000 });
+    expect((await run(move)).stderr).toContain("Another slipway uses the database");
+    interrupted = await submit({ do: "sleep", ms: 3_000 });
     expect(await eventually(async () => (await recordOf(server, interrupted)).status === "running", LONG_MS)).toBe(
       true,
     );
-    for (let n = 0; n < 3; n++) waiting.push(await submit({ n }, "&delay_ms=1000"));
-    expect((await run(move)).stderr).toContain("Another slipway uses the database");
+    for (let n = 0; n < 3; n++) waiting.push(await submit({ n }, "&delay_ms=3000"));
     server.kill("SIGKILL");
     await server.exited;
   }

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import type { Function } from "../../../lib/domain/functions/functions.ts";
 import { fixture } from "../../support/images.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 import { newDatabase } from "../../support/postgres/test-databases.ts";
+import { containersLeft } from "../../support/server.ts";
 import { SpawnedServer } from "../../support/spawned-server.ts";
-import { Balancer, freePort } from "./support/balancer.ts";
+import { Balancer } from "./support/balancer.ts";
 import { endsOf, Load } from "./support/load.ts";
 
 /** Restarts of each server, and the number of servers: the short form has two, each of which restarts once. */
@@ -12,6 +14,8 @@ const [ROUNDS, SERVERS] = FULL ? [5, 3] : [1, 2];
 
 /** Longer than HAProxy takes to see that a server stops, on a busy machine. */
 const DRAIN_DELAY_MS = FULL ? 5_000 : 3_000;
+/** Longer than the last containers take to go. */
+const LONG_MS = 60_000;
 
 /** A request that comes through a proxy needs a key. */
 const KEY = "key-of-this-test";
@@ -60,6 +64,10 @@ test("a rolling restart behind HAProxy fails no call and loses no submission", a
   expect(failures.slice(0, 5)).toEqual([]);
   expect(Math.min(answered, submitted.length)).toBeGreaterThan(10);
   expect(await endsOf(target, submitted)).toEqual({ succeeded: submitted.length });
+  // Servers that are killed while they start an instance leave its container.
+  const path = `${balancer.url}/v1/functions/${fn.id}`;
+  expect((await fetch(path, { method: "DELETE", headers: AS_ADMINISTRATOR })).status).toBe(200);
+  expect(await containersLeft(LONG_MS)).toEqual([]);
   if (!FULL) return;
   const [p50, p99] = [0.5, 0.99].map((part) => times.toSorted((a, b) => a - b)[Math.floor(times.length * part)]);
   console.log({ restarts: ROUNDS * SERVERS, answered, submitted: submitted.length, p50, p99, max: Math.max(...times) });

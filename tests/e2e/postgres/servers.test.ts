@@ -101,7 +101,7 @@ test("a server in PostgreSQL: functions, calls, routes, submissions and schedule
   let waiting: string;
   {
     await using server = await start("a");
-    fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 3_000, retry: RETRY });
+    fn = await server.createFunction(await fixture("chaos"), { timeout_ms: 10_000, retry: RETRY });
     expect((await server.invoke(fn, {})).status).toBe(200);
     const post = (path: string, body: object) =>
       fetch(`${server.url}${path}`, { method: "POST", body: JSON.stringify(body) }).then(({ ok }) => ok);
@@ -216,4 +216,6 @@ test("PostgreSQL killed in mid-submission: nothing acknowledged is lost, calls g
   expect(await eventually(async () => (await submit(server, {})).status === 202, LONG_MS)).toBe(true);
   for (const id of acknowledged) expect((await ended(server, id)).status).toBe("succeeded");
   expect(await eventually(async () => (await isUp()) === "1", LONG_MS)).toBe(true);
+  // What it has taken besides may still run.
+  await stop(server);
 });

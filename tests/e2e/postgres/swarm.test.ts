@@ -11,8 +11,8 @@ import { eventually, expectWithin } from "../../support/pace.ts";
 import { BINARY } from "../../support/program.ts";
 import { Balancer } from "./support/balancer.ts";
 import { call, CLIENTS, endsOf, Load, type Outcome, submit, type Target } from "./support/load.ts";
-import { Swarm } from "./support/swarm.ts";
-import { importServerImage } from "./support/swarm-image.ts";
+import { Swarm } from "./swarm/swarm.ts";
+import { importServerImage } from "./swarm/server-image.ts";
 
 const TIMEOUT_MS = 300_000;
 const LONG_MS = 120_000;
@@ -41,7 +41,7 @@ const held = new AsyncDisposableStack();
 beforeAll(async () => {
   const binary = BINARY ?? (await build(process.arch === "arm64" ? "arm64" : "x64"));
   swarm = held.use(await Swarm.start(PLACES.length));
-  const engines = swarm.machines.map(({ client }) => client);
+  const engines = swarm.nodes.map(({ client }) => client);
   const server = `${swarm.registry.host}/slipway`;
   await importServerImage(engines, server, binary);
   await swarm.deploy(server, KEY);
@@ -49,7 +49,7 @@ beforeAll(async () => {
   const chaos = await fixture("chaos");
   await copyImages((await acquireEngine()).client, first, [chaos]);
   image = (await swarm.registry.push(chaos, "team/chaos:1", first)).reference;
-  balancer = held.use(await Balancer.start(swarm.machines.map(({ address }) => `${address}:9999`)));
+  balancer = held.use(await Balancer.start(swarm.nodes.map(({ address }) => `${address}:9999`)));
   for (const place of PLACES) await balancer.sendsTo(place);
   target = await made({ max_calls: 10_000, warm_min: 1, timeout_ms: 15_000 });
   slow = await made({ timeout_ms: 25_000 });
@@ -58,7 +58,7 @@ beforeAll(async () => {
 afterAll(() => held[Symbol.asyncDispose]());
 
 function urlOf(place: number): string {
-  return `http://${swarm.machine(place).address}:9999`;
+  return `http://${swarm.node(place).address}:9999`;
 }
 
 /** Makes a function at the first node. */
@@ -157,7 +157,7 @@ test(
     const load = new Load(target, LOAD);
     await answers(load, 20);
     const before = (await swarm.container(2)) ?? "";
-    const exit = swarm.machine(2).docker(["wait", before]);
+    const exit = swarm.node(2).docker(["wait", before]);
     const began = performance.now();
     await swarm.update(2, "drain");
     expect((await exit).trim()).toBe("0");

@@ -1,4 +1,3 @@
-import { createServer } from "node:net";
 import type { BootFrame } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
 import { BootConversation } from "../../../lib/runner/gate-protocol/boot-conversation.ts";
 import type { BootRequest, CallLimits } from "../../../lib/runner/gate-protocol/boot-frames.ts";
@@ -21,16 +20,6 @@ export interface BootOptions extends GateOptions, Partial<BootRequest>, Partial<
 /** Returns the command that runs app.ts. */
 export function app(mode: string, port: number, address = "127.0.0.1", ...flags: readonly string[]): string[] {
   return [process.execPath, `${import.meta.dir}/app.ts`, mode, String(port), address, ...flags];
-}
-
-/** Returns a port at which nothing listens now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === "string") throw new Error("The server has no port");
-  return address.port;
 }
 
 /** A gate that boots its command, as a plain process with pipes, and the server's side of the conversation. */

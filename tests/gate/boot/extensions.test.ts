@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import type { StreamAcceptor } from "../../../lib/runner/gate-protocol/instance-stream.ts";
 import { sh } from "../support/gate-process.ts";
-import { app, BootGate, freePort, TestStream } from "./boot-gate.ts";
+import { app, BootGate, TestStream } from "./boot-gate.ts";
 import { type Programs, withExtensions } from "./extension-programs.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 
 const accepts: StreamAcceptor = (stream) => new TestStream(() => stream);
 
@@ -10,7 +11,7 @@ const accepts: StreamAcceptor = (stream) => new TestStream(() => stream);
 async function boot(programs: Programs, command: string, prepare = ""): Promise<BootGate> {
   const prefix = withExtensions(programs, prepare);
   const environment = { SAID: "by the server" };
-  return BootGate.boot(sh(command), await freePort(), { prefix, serve: true, accepts, environment });
+  return BootGate.boot(sh(command), freePort(), { prefix, serve: true, accepts, environment });
 }
 
 test("extensions start with the variables and the log of the command, which waits for START", async () => {
@@ -73,7 +74,7 @@ test("an empty folder, and none, are as before", async () => {
 });
 
 test("an app that listens for its calls has none", async () => {
-  const port = await freePort();
+  const port = freePort();
   const options = { prefix: withExtensions({ a: "echo started; exit 1" }) };
   await using gate = await BootGate.booted(app("echo", port), port, options);
   const stream = gate.open();

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { sh } from "../support/gate-process.ts";
-import { BootGate, freePort, serving } from "./boot-gate.ts";
+import { BootGate, serving } from "./boot-gate.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 
 /** An app that connects to a port and runs the lines that it gets there, and does so again once they end. */
 function asks(port: number, program: string): string[] {
@@ -8,7 +9,7 @@ function asks(port: number, program: string): string[] {
 }
 
 test("an app asks for its calls by a connection, and each has a stream of its own", async () => {
-  const port = await freePort();
+  const port = freePort();
   const program = `
     for (const name of ["a", "b"]) Bun.connect({ hostname: "127.0.0.1", port, socket: {
       open: (socket) => void socket.write("next " + name), data: (socket, bytes) => void socket.end("done " + bytes) } });`;
@@ -23,7 +24,7 @@ test("an app asks for its calls by a connection, and each has a stream of its ow
 });
 
 test("connections beyond the 64th are closed, and there is room again when some are gone", async () => {
-  const port = await freePort();
+  const port = freePort();
   const program = `
     let closed = 0;
     const open = () => Bun.connect({ hostname: "127.0.0.1", port, socket: {
@@ -38,7 +39,7 @@ test("connections beyond the 64th are closed, and there is room again when some 
 });
 
 test("an app is frozen from the end of a call to the next", async () => {
-  const port = await freePort();
+  const port = freePort();
   const program = `
     let ticks = 0;
     setInterval(() => ticks++, 5);
@@ -55,9 +56,10 @@ test("an app is frozen from the end of a call to the next", async () => {
   };
   const first = await counts();
   gate.conversation.endCall();
-  await Bun.sleep(300); // 60 ticks, if it ran
+  await Bun.sleep(1_000); // 200 ticks, if it ran
   gate.conversation.beginCall();
-  expect((await counts()) - first).toBeLessThan(20);
+  // On a busy machine some go by until it is frozen, and until it answers.
+  expect((await counts()) - first).toBeLessThan(100);
 });
 
 test("a port that is taken is FAILED", async () => {

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeFrame, CREDIT_FROM_APP, CREDIT_TO_APP } from "../../../lib/runner/gate-protocol/boot-frames.ts";
-import { app, BootGate, freePort } from "./boot-gate.ts";
+import { app, BootGate } from "./boot-gate.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 
 let echo: BootGate;
 
 beforeAll(async () => {
-  const port = await freePort();
+  const port = freePort();
   echo = await BootGate.booted(app("echo", port), port);
 });
 afterAll(() => echo[Symbol.asyncDispose]());
@@ -56,7 +57,7 @@ test("a stream that nobody reads holds neither the others nor the gate up", asyn
 });
 
 test("an app that reads nothing gets no more than the windows hold, and holds nobody else up", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("deaf", port), port);
   const stuck = gate.open();
   const all = 64 << 20;
@@ -75,7 +76,7 @@ test("an app that reads nothing gets no more than the windows hold, and holds no
 });
 
 test("an app counts what a long upload brings", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("count", port), port);
   const stream = gate.open();
   for (let sent = 0; sent < 10; sent++) {
@@ -89,7 +90,7 @@ test("an app counts what a long upload brings", async () => {
 });
 
 test("the app's end comes after all of its bytes", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("pour", port), port);
   const streams = [1, 2, 3].map(() => gate.open());
   for (const stream of streams) stream.write("3000000");
@@ -98,7 +99,7 @@ test("the app's end comes after all of its bytes", async () => {
 });
 
 test("an answer before the end of the upload arrives, though the app has closed the connection", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("refuse", port), port);
   const stream = gate.open();
   stream.write(new Uint8Array(8 << 20));
@@ -106,7 +107,7 @@ test("an answer before the end of the upload arrives, though the app has closed 
 });
 
 test("a reset is told, and whether the app may have got something", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("reset", port), port);
   const stream = gate.open();
   stream.write("x");
@@ -115,7 +116,7 @@ test("a reset is told, and whether the app may have got something", async () => 
 });
 
 test("a connection that is reset before anything was sent has delivered nothing", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("rebuff", port), port);
   const stream = gate.open();
   await stream.rest();
@@ -123,7 +124,7 @@ test("a connection that is reset before anything was sent has delivered nothing"
 });
 
 test("an app that has stopped listening is found out before a byte is delivered", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("withdraw", port), port);
   const first = gate.open();
   first.write("x");
@@ -135,7 +136,7 @@ test("an app that has stopped listening is found out before a byte is delivered"
 });
 
 test("an app that ends says its last words first, and then EXIT comes", async () => {
-  const port = await freePort();
+  const port = freePort();
   await using gate = await BootGate.booted(app("die", port), port);
   const stream = gate.open();
   stream.write("x");
@@ -156,7 +157,7 @@ describe("a connection that is kept", () => {
   }
 
   test("serves streams one after the other, and is closed when none has come for a moment", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("number", port), port);
     // A connection waits for 0.1 s: on a machine that stands still for longer, it is another one.
     const numbers = new Set<string>();
@@ -170,7 +171,7 @@ describe("a connection that is kept", () => {
   });
 
   test("is not used again if the app has ended its side, before or after", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("number", port), port);
     const number = await ask(gate, "end\n", true);
     await gate.until(() => gate.logs.includes(`ended ${number}\n`));
@@ -178,7 +179,7 @@ describe("a connection that is kept", () => {
   });
 
   test("is not used again if the app has said more than had come when the server closed its stream", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("number", port), port);
     const first = gate.open();
     first.write("x\n");
@@ -190,7 +191,7 @@ describe("a connection that is kept", () => {
   });
 
   test("serves one stream at a time", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("number", port), port);
     await ask(gate, "x\n", true);
     const answers = await Promise.all([ask(gate, "x\n", true), ask(gate, "x\n", true), ask(gate, "x\n", true)]);
@@ -198,7 +199,7 @@ describe("a connection that is kept", () => {
   });
 
   test("keeps no other one waiting for an app that serves one after the other", async () => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("single", port), port);
     const first = gate.open();
     first.write("x\n");

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { eventually } from "../../support/pace.ts";
 import { sh } from "../support/gate-process.ts";
-import { app, BootGate, freePort, standsStill } from "./boot-gate.ts";
+import { app, BootGate, standsStill } from "./boot-gate.ts";
+import { freePort } from "../../support/ports/free-port.ts";
 
 /**
  * Makes the gate PID 1 of namespaces of its own. Bun and the app are at /mnt, where any user reaches them; something else
@@ -128,7 +129,7 @@ describe("where the kernel does not tell what listens", () => {
   const prefix = [process.execPath, `${import.meta.dir}/without-netlink.ts`];
 
   test.each(["127.0.0.1", "::1"])("an app on %s is found by a connection", async (address) => {
-    const port = await freePort();
+    const port = freePort();
     await using gate = await BootGate.booted(app("echo", port, address), port, { prefix });
     const stream = gate.open();
     stream.write("x");
@@ -136,7 +137,7 @@ describe("where the kernel does not tell what listens", () => {
   });
 
   test("an app that never listens is killed, and no listeners are told", async () => {
-    await using gate = await BootGate.boot(sh("sleep 100"), await freePort(), { prefix, bootTimeoutMs: 100 });
+    await using gate = await BootGate.boot(sh("sleep 100"), freePort(), { prefix, bootTimeoutMs: 100 });
     expect((await gate.expect("not_listening")).listeners).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { answerResponse } from "../../../lib/http/calls/answer.ts";
-import type { Answer } from "../../../lib/services/calls/invocations.ts";
+import type { Answer } from "../../../lib/services/calls/call.ts";
 import { newRecord } from "../../../lib/services/calls/record.ts";
 import { headOf } from "../../../lib/runner/contracts/files.ts";
 import { parseResponseMeta, PLAIN_RESPONSE, type ResponseMeta } from "../../../lib/runner/contracts/response-meta.ts";

@@ -170,7 +170,7 @@ describe("a slow connection", () => {
     const body = JSON.stringify({ path: "no" });
     socket.write(post("/v1/routes", `Content-Length: ${body.length}`));
     const pieces = body.split("");
-    const every = (BODY_MS - 1_000) / pieces.length;
+    const every = BODY_MS / 2 / pieces.length;
     const drip = setInterval(() => {
       const piece = pieces.shift();
       if (piece === undefined) clearInterval(drip);

@@ -4,7 +4,7 @@ import { type BufferedRequest, plainRequest, type ResponseHeader } from "../../.
 import type { Invocation } from "../../../lib/domain/calls/invocations.ts";
 import { AppError } from "../../../lib/domain/errors.ts";
 import { IdempotentCalls } from "../../../lib/services/calls/idempotent-calls.ts";
-import type { Answer } from "../../../lib/services/calls/invocations.ts";
+import type { Answer } from "../../../lib/services/calls/call.ts";
 import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
 import {
   listeningLog,

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { bytesOf } from "../../../lib/domain/calls/http-message.ts";
-import type { Answer } from "../../../lib/services/calls/invocations.ts";
+import type { Answer } from "../../../lib/services/calls/call.ts";
 import { AnswerReader, decodeCall, encodeAnswer, encodeCall } from "../../../lib/services/cluster/hop-message.ts";
 import { someInvocation } from "../../store/sqlite/support/stores.ts";
 

@@ -14,15 +14,15 @@ const { log } = listeningLog();
 async function openServer(
   url: string,
   id: string,
-  given: { clock?: Clock; places?: Record<string, number>; engine?: string | null } = {},
+  given: { clock?: Clock; ready_calls?: Record<string, number>; engine?: string | null } = {},
 ) {
   const shared = await openShared(url, { log, clock: systemClock, server_id: id });
-  const { clock = new FakeClock(), places = {}, engine = null } = given;
+  const { clock = new FakeClock(), ready_calls = {}, engine = null } = given;
   const members = new Members({
     store: shared.members,
     url: id === "c" ? null : `http://${id}:9999`,
     version: "1.0.0",
-    places: () => places,
+    readyCalls: () => ready_calls,
     engine: () => engine,
     clock,
     log,
@@ -44,15 +44,15 @@ test("servers know of each other what they have reported, and of one that leaves
   await a.members.begin();
   expect(a.members.living).toBe(1);
   {
-    await using b = await openServer(url, "b", { places: { "f1@2": 5 } });
+    await using b = await openServer(url, "b", { ready_calls: { "f1@2": 5 } });
     await using c = await openServer(url, "c");
     await Promise.all([b.members.begin(), c.members.begin()]);
     // It learns of them with its next report.
     const beat = async () => (await clock.advance(2_000), a.members.living === 3);
     expect(await eventually(beat)).toBe(true);
     expect(a.members.others).toMatchObject([
-      { id: "b", url: "http://b:9999", places: { "f1@2": 5 } },
-      { id: "c", url: null, places: {} },
+      { id: "b", url: "http://b:9999", ready_calls: { "f1@2": 5 } },
+      { id: "c", url: null, ready_calls: {} },
     ]);
     expect(await c.members.list()).toMatchObject([
       { id: "a", url: "http://a:9999", version: "1.0.0", living: true, ready: 0 },

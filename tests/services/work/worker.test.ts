@@ -250,7 +250,9 @@ describe("Worker", () => {
       await clock.advance(9_000);
       return true;
     };
-    expect(attempts.tasks[0]?.onHandover(60_000)).rejects.toThrow("The lease of the attempt was renewed too late");
+    expect(await attempts.tasks[0]?.onHandover(60_000).catch(String)).toContain(
+      "The lease of the attempt was renewed too late",
+    );
   });
 
   test("an attempt is counted when its end is written, and not if that came too late", async () => {

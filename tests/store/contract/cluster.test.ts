@@ -22,8 +22,11 @@ describe.each(MAKERS)("Commands for other servers of $name", ({ open }) => {
   };
   const attemptOf = ({ work }: Claimed): AttemptId => ({ invocation_id: work.invocation_id, attempt: work.attempts });
 
-  test("a ledger is shared if there are notices and places of other servers", () => {
-    expect([store.notices !== null, store.places !== null]).toEqual([store.ledger.isShared, store.ledger.isShared]);
+  test("a ledger is shared if there are notices and shared places of other servers", () => {
+    expect([store.notices !== null, store.sharedPlaces !== null]).toEqual([
+      store.ledger.isShared,
+      store.ledger.isShared,
+    ]);
   });
 
   test("askToCancel: no other server attempts what is queued, waiting, attempted here, lost, ended or unknown", async () => {
@@ -82,13 +85,13 @@ describe.each(MAKERS)("Commands for other servers of $name", ({ open }) => {
     expect(news).toEqual([]);
   });
 
-  test("places: one server gets as many as there are, gives them back, and has none after it has cleared them", async () => {
-    const { places } = store;
-    if (places === null) return;
+  test("sharedPlaces: one server gets as many as there are, gives them back, and has none after it has cleared them", async () => {
+    const { sharedPlaces } = store;
+    if (sharedPlaces === null) return;
     const set = (count: number, now = START) =>
-      places.set("f1", { places: count, most: 3, now, until: now + LEASE_MS });
+      sharedPlaces.set("f1", { places: count, most: 3, now, until: now + LEASE_MS });
     expect([await set(2), await set(2), await set(5), await set(0), await set(1)]).toEqual([2, 2, 3, 0, 1]);
-    await places.clear();
+    await sharedPlaces.clear();
     expect(await set(9)).toBe(3);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Claimed, Standing } from "../../../lib/store/ledger.ts";
+import type { Claimed, PendingWork } from "../../../lib/store/ledger.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { START } from "../sqlite/support/stores.ts";
@@ -142,7 +142,7 @@ class Pair {
 
   async #end(
     n: number,
-    write: (one: Standing) => Promise<boolean>,
+    write: (one: PendingWork) => Promise<boolean>,
     ...[from, to]: [from: readonly ["leased"], to: "succeeded" | { readonly due: number }]
   ): Promise<void> {
     const one = at(this.#attempts, n);

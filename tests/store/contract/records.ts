@@ -3,7 +3,7 @@ import { deliveriesOf } from "../../../lib/domain/calls/callbacks.ts";
 import { endedAttempt } from "../../../lib/domain/calls/attempts.ts";
 import { moved } from "../../../lib/domain/calls/states.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
-import type { Claimed, End, Ledger, NewInvocation, Standing, Turns } from "../../../lib/store/ledger.ts";
+import type { Claimed, End, Ledger, NewInvocation, PendingWork, Turns } from "../../../lib/store/ledger.ts";
 import { someInvocation, START } from "../sqlite/support/stores.ts";
 
 export const LEASE_MS = 30_000;
@@ -46,7 +46,7 @@ export async function claimedOf(ledger: Pick<Ledger, "claim">, functionId = "f1"
 
 /** The end of an attempt that succeeded, with its consequences. */
 export function success(
-  { work, invocation, attempt }: Standing,
+  { work, invocation, attempt }: PendingWork,
   submissions: readonly NewInvocation[] = [],
   now = START,
 ): End {
@@ -67,8 +67,8 @@ export function success(
 }
 
 /** The end of an attempt that is to be made again at `due`. */
-export function again(standing: Standing, due: number, now = START): End {
-  const { work, invocation, attempt } = standing;
+export function again(pending: PendingWork, due: number, now = START): End {
+  const { work, invocation, attempt } = pending;
   const finished = { status: "failed", fields: { reason: "function_failed" } } as const;
   return {
     invocation_id: work.invocation_id,
@@ -83,7 +83,7 @@ export function again(standing: Standing, due: number, now = START): End {
 }
 
 /** The end of an invocation that is cancelled without a running attempt. */
-export function cancelled({ work, invocation }: Standing, now = START): End {
+export function cancelled({ work, invocation }: PendingWork, now = START): End {
   const ended: Invocation = {
     ...moved(invocation, "cancel"),
     reason: "cancelled",

@@ -116,15 +116,17 @@ test("end: one whose commit was not answered is written, if it was made, and not
   await cut.ledger.submit(newWork("x"));
   const one = await claimed(cut);
   await database.run(`
-    create function slowly() returns trigger language plpgsql as 'begin perform pg_sleep(0.3); return null; end';
-    create constraint trigger slowly after update on attempts deferrable initially deferred
-      for each row execute function slowly()`);
-  const ending = cut.ledger.end(success(one)).catch((error: unknown) => error);
+    create function waits() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(1); return null; end';
+    create constraint trigger waits after update on attempts deferrable initially deferred
+      for each row execute function waits()`);
   await using watch = new Client(url, { connections: 1 });
-  const commits = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+  await watch.all("select pg_advisory_lock(1)::text");
+  const ending = cut.ledger.end(success(one)).catch((error: unknown) => error);
+  const commits = "select 1 from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
   expect(await eventually(async () => (await watch.all(commits)).length > 0)).toBe(true);
   link.heal({ reset: true });
   expect(await ending).toMatchObject({ reason: "database_unavailable" });
+  await watch.all("select pg_advisory_unlock(1)");
   expect(await eventually(async () => (await watch.all("select 1 from work")).length === 0)).toBe(true);
   expect(await cut.ledger.end(success(one))).toBe(true);
   expect(await cut.ledger.end(success(one))).toBe(false);
@@ -156,14 +158,14 @@ test("writtenElsewhere: records that another server wrote last", async () => {
 
 const NOTHING: Notice = { changed: [], cancel: [], freed: [], wanted: [], more: false };
 
-test("places: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
+test("sharedPlaces: servers have as many as there are together, and those of a dead one are free when its lease ends", async () => {
   const set = (store: PostgresStore, places: number, most = 3) =>
-    store.places.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
+    store.sharedPlaces.set("f", { places, most, now: clock.now(), until: clock.now() + LEASE_MS });
   expect([await set(a, 2), await set(b, 2), await set(b, 2), await set(a, 3)]).toEqual([2, 1, 1, 2]);
   // One that had more than the limit is now keeps what it has.
   expect([await set(a, 3, 1), await set(a, 0), await set(b, 9)]).toEqual([2, 0, 3]);
   expect([await set(a, 1), await clock.advance(LEASE_MS), await set(a, 1)]).toEqual([0, undefined, 1]);
-  await Promise.all([a.places.clear(), b.places.clear()]);
+  await Promise.all([a.sharedPlaces.clear(), b.sharedPlaces.clear()]);
   const all = Array.from({ length: 20 }, (_, i) => set(i % 2 === 0 ? a : b, 2));
   await Promise.all(all);
   expect((await set(a, 2)) + (await set(b, 2))).toBe(3);

@@ -112,8 +112,14 @@ export async function startPostgres(
       if (connection !== undefined) send(connection, "SIGKILL");
     },
     freeze() {
-      // First the one that starts others.
-      for (const pid of [server.pid, ...childrenOf(server.pid)]) send(pid, "SIGSTOP");
+      // First the one that starts others, and may have started one as it was stopped.
+      send(server.pid, "SIGSTOP");
+      const stopped = new Set<number>();
+      for (let more = childrenOf(server.pid); more.length > 0;) {
+        for (const pid of more) send(pid, "SIGSTOP");
+        for (const pid of more) stopped.add(pid);
+        more = childrenOf(server.pid).filter((pid) => !stopped.has(pid));
+      }
     },
     thaw() {
       for (const pid of [...childrenOf(server.pid), server.pid]) send(pid, "SIGCONT");

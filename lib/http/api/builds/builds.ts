@@ -4,7 +4,7 @@ import { Build, BuildPage, BuildState, parseBuildQuery, parseBuildRequest } from
 import { BUILDS } from "../../../domain/limits.ts";
 import type { BuildService } from "../../../services/builds/builds.ts";
 import { type Guard, resource } from "../../access/guard.ts";
-import { Listeners } from "../../access/listeners.ts";
+import { OpenStreams } from "../../access/open-streams.ts";
 import { REQUEST_ID_HEADER } from "../../openapi/errors.ts";
 import { refuseEncoding } from "../../wire/body.ts";
 import { Envelope, errors, success } from "../../wire/envelope.ts";
@@ -126,7 +126,7 @@ function allRoutes(guard: Guard, { builds, clock, idle_timeouts, build_bytes }: 
 }
 
 function oneRoutes(guard: Guard, { builds, clock }: BuildTools) {
-  const listeners = new Listeners();
+  const openStreams = new OpenStreams();
   return resource(guard, "builds")
     .get("/:id", ({ params: { id } }) => success(builds.get(id)), {
       needs: "read",
@@ -137,7 +137,7 @@ function oneRoutes(guard: Guard, { builds, clock }: BuildTools) {
     .get(
       "/:id/events",
       ({ params: { id }, request }) => {
-        const enter = () => listeners.enter(guard.callerOf(request).key_id);
+        const enter = () => openStreams.enter(guard.callerOf(request).key_id);
         return buildEvents(builds, clock, id, { last_event_id: request.headers.get("last-event-id"), enter });
       },
       {

@@ -3,7 +3,7 @@ import type { Clock } from "../../../clock.ts";
 import type { ResultService } from "../../../services/calls/results.ts";
 import type { FunctionService } from "../../../services/functions/functions.ts";
 import { type Guard, resource } from "../../access/guard.ts";
-import type { Listeners } from "../../access/listeners.ts";
+import type { OpenStreams } from "../../access/open-streams.ts";
 import { errors } from "../../wire/envelope.ts";
 import { eventStream } from "../../wire/event-stream.ts";
 
@@ -12,7 +12,7 @@ export interface FunctionLogTools {
   readonly functions: Pick<FunctionService, "get">;
   readonly results: Pick<ResultService, "followFunction">;
   readonly clock: Clock;
-  readonly listeners: Listeners;
+  readonly openStreams: OpenStreams;
 }
 
 const params = t.Object({
@@ -20,13 +20,13 @@ const params = t.Object({
 });
 
 /** `GET /v1/functions/:id/logs`: what all calls of a function print, as they come, by one connection. */
-export function functionLogsRoutes(guard: Guard<"logs">, { functions, results, clock, listeners }: FunctionLogTools) {
+export function functionLogsRoutes(guard: Guard<"logs">, { functions, results, clock, openStreams }: FunctionLogTools) {
   return resource(guard, "functions").get(
     "/:id/logs",
     ({ params: { id }, request }) => {
       // Before the answer begins, so that an unknown function is a 404.
       const fn = functions.get(id);
-      const leave = listeners.enter(guard.callerOf(request).key_id);
+      const leave = openStreams.enter(guard.callerOf(request).key_id);
       return eventStream(clock, (sink) => {
         let isOpen = true;
         let unfollow = (): void => undefined;

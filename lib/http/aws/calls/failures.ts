@@ -3,7 +3,7 @@ import type { FunctionResponse } from "../../../domain/calls/http-message.ts";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
 import { publicMessage } from "../../../domain/calls/public-message.ts";
 import { AppError } from "../../../domain/errors.ts";
-import type { Answer } from "../../../services/calls/invocations.ts";
+import type { Answer } from "../../../services/calls/call.ts";
 
 /** The lowest status of an answer that reports a failure. */
 const FIRST_ERROR = 400;

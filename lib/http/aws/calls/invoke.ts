@@ -7,13 +7,13 @@ import { AppError } from "../../../domain/errors.ts";
 import { checkFunction, hasScope } from "../../../domain/keys.ts";
 import { quoted } from "../../../domain/quoted.ts";
 import type { Invocation } from "../../../domain/calls/invocations.ts";
-import type { Answer } from "../../../services/calls/invocations.ts";
+import type { Answer } from "../../../services/calls/call.ts";
 import { storedRequest } from "../../../services/calls/stored-messages.ts";
 import { clientOf } from "../../access/client-address.ts";
 import { expectedBytes } from "../../calls/body-memory.ts";
 import { countUntilOut } from "../../calls/invoke.ts";
 import { SANDBOX_HEADERS } from "../../wire/errors.ts";
-import { type Attempt, attemptOf, type SentCall } from "./attempts.ts";
+import { type ClientTry, clientTryOf, type SentCall } from "./client-tries.ts";
 import { AwsError } from "../wire/errors.ts";
 import { failureOf, payloadOf } from "./failures.ts";
 import { logTail } from "./log-tail.ts";
@@ -41,7 +41,7 @@ export interface AwsCall extends SentCall {
   readonly idempotency: IdempotentRequest;
   /** True if the caller may read records, and so what the function prints. */
   readonly may_read: boolean;
-  /** Notes that the function was called: whatever is wrong from then on, another attempt is one at this call. */
+  /** Notes that the function was called: whatever is wrong from then on, another try is one at this call. */
   readonly called: (answer: Pick<Answer, "not_begun">) => void;
 }
 
@@ -97,18 +97,18 @@ export async function withCall(
   });
   const client = () => clientOf(clientAddress(request, server()) ?? "");
   const room = bodyMemory.take(expectedBytes(request, request_bytes), client);
-  let attempt: Attempt | undefined;
+  let clientTry: ClientTry | undefined;
   let wasCalled = false;
   const called: AwsCall["called"] = ({ not_begun }) => void (wasCalled = not_begun !== true);
   try {
     const body = await readBody(request, request_bytes);
     bodyMemory.shrink(room, body.length);
     const sent = requestOf(tools, asked, payload(body, qualified));
-    attempt = attemptOf(tools, asked, { ...qualified, key_id: caller.key_id, request: sent }, type);
-    const { idempotency } = attempt;
+    clientTry = clientTryOf(tools, asked, { ...qualified, key_id: caller.key_id, request: sent }, type);
+    const { idempotency } = clientTry;
     return await make({ ...qualified, key_id: caller.key_id, request: sent, idempotency, may_read, called });
   } catch (error) {
-    if (request.signal.aborted || wasCalled) attempt?.givenUp();
+    if (request.signal.aborted || wasCalled) clientTry?.givenUp();
     throw shown(error);
   } finally {
     // The call goes on without its client, and has the body until it ends.

@@ -1,7 +1,7 @@
 import type { Invocation } from "../../../domain/calls/invocations.ts";
 import { JSON_TYPE } from "../../../domain/calls/http-message.ts";
 import { quoted } from "../../../domain/quoted.ts";
-import type { Answer } from "../../../services/calls/invocations.ts";
+import type { Answer } from "../../../services/calls/call.ts";
 import { AwsError } from "../wire/errors.ts";
 import { EVENT_STREAM, eventMessage } from "./event-stream.ts";
 import { type Failure, failureOf, payloadOf } from "./failures.ts";

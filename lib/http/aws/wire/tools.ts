@@ -3,7 +3,7 @@ import type { VersionService } from "../../../services/functions/versions.ts";
 import type { IdempotentCalls } from "../../../services/calls/idempotent-calls.ts";
 import type { Queue } from "../../../services/work/queue.ts";
 import type { Tracing } from "../../../services/tracing/tracing.ts";
-import type { Calls } from "../../calls/invoke.ts";
+import type { CallDeps } from "../../calls/invoke.ts";
 import type { AbandonedCalls } from "./abandoned.ts";
 import type { Guard } from "../../access/guard.ts";
 
@@ -11,7 +11,7 @@ import type { Guard } from "../../access/guard.ts";
 export type AwsNeed = "invoke" | "read" | "write" | "other";
 
 /** The services behind the operations of AWS's API. */
-export interface AwsServices extends Calls {
+export interface AwsServices extends CallDeps {
   readonly idempotentCalls: Pick<IdempotentCalls, "invoke" | "stream" | "whenEnded">;
   readonly functions: FunctionService;
   readonly versions: VersionService;

@@ -4,7 +4,8 @@ import { onAbort } from "../../../domain/concurrency.ts";
 import { isSessionCookie } from "../../../domain/calls/headers.ts";
 import { AppError } from "../../../domain/errors.ts";
 import type { FunctionRequest, FunctionResponse } from "../../../domain/calls/http-message.ts";
-import type { Answer, InvocationService, InvokeCall } from "../../../services/calls/invocations.ts";
+import type { Answer, InvokeCall } from "../../../services/calls/call.ts";
+import type { InvocationService } from "../../../services/calls/invocations.ts";
 import type { BodyMemory } from "../body-memory.ts";
 import { WebSocketRelay } from "./relay.ts";
 

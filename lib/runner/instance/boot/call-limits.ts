@@ -7,8 +7,8 @@ import { NotDelivered } from "./not-delivered.ts";
 const WITHIN_MOST_MS = 2 ** 32 - 1;
 
 /**
- * Returns the most milliseconds since READY until a gate has a call that must be there by the moment `by`; both are of the monotonic
- * clock. Throws NotDelivered if the instance has been ready for so long that its gate cannot be told.
+ * Returns for how many milliseconds after READY a gate may take a call that must be there by the moment `by`; `by` and `readyAt` are of
+ * the monotonic clock. Throws NotDelivered if the instance has been ready for so long that its gate cannot be told.
  */
 export function withinMs(by: number, readyAt: number): number {
   const ms = Math.max(1, Math.floor(by - readyAt));

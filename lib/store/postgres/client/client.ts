@@ -96,7 +96,7 @@ export class Client implements Statements, AsyncDisposable {
     this.#sql = this.#connect();
   }
 
-  /** Outside of a transaction a statement is run again if its connection is cut, as a transaction is: it must be right to run it twice. */
+  /** Runs a statement. It is run again if its connection is cut, so it must be right to run it twice. */
   async all<Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> {
     return (await this.#once(sql, bindings)).rows as Row[]; // the caller knows its own statement
   }

@@ -1,12 +1,13 @@
 import { OtherPrimaryError, sqlStateOf } from "../errors.ts";
 
 /**
- * PostgreSQL's own number of a cluster of databases, and that of its primaries: a standby that takes over, or a backup that is restored, raises
- * it.
+ * The number of the primaries that a database has had, as eight hexadecimal digits: a standby that takes over, or a backup that is
+ * restored, raises it. Some services lack these functions.
  */
-const IDENTITY = `
-  select (select system_identifier::text from pg_control_system()) as system,
-    substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline`;
+export const TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
+
+/** PostgreSQL's own number of a cluster of databases, and that of its primaries. */
+const IDENTITY = `select (select system_identifier::text from pg_control_system()) as system, ${TIMELINE} as timeline`;
 
 /** The row of `IDENTITY`. */
 interface Identity {

@@ -5,7 +5,7 @@ import type { SharedConfiguration } from "./shared-configuration.ts";
 
 /** The time that the database has to say which version of the configuration is the current one, in milliseconds. */
 const ANSWER_MS = 1_000;
-/** The time after a look in vain before the next one for something unknown, in milliseconds. */
+/** The time after a look that found no change before the next one for something unknown, in milliseconds. */
 const PAUSE_MS = 100;
 
 interface CatchUpDeps {
@@ -18,7 +18,7 @@ interface CatchUpDeps {
 
 /**
  * Compares the version of the configuration with that in the database, by one statement at a time that all who wait share, and reads
- * what has changed. Once the database has not answered, nobody waits for it until somebody else has heard of it.
+ * what has changed. Once the database has not answered, nobody waits for it until another part of the server has heard from it.
  */
 export class VersionCatchUp implements CatchUp, Disposable {
   readonly #deps: CatchUpDeps;
@@ -33,7 +33,7 @@ export class VersionCatchUp implements CatchUp, Disposable {
     this.#deps = deps;
   }
 
-  /** Notes whether the database has answered somebody else. */
+  /** Notes whether the database has answered another part of the server. */
   heard(isThere: boolean): void {
     this.#isAway = !isThere;
   }
@@ -86,7 +86,7 @@ export class VersionCatchUp implements CatchUp, Disposable {
     return state?.version;
   }
 
-  /** Settles at once unless the last look was in vain and a moment ago. */
+  /** Settles at once unless the last look, a moment ago, found no change. */
   async #pause(): Promise<void> {
     const { clock } = this.#deps;
     const ms = this.#inVainAt + PAUSE_MS - clock.monotonic();

@@ -2,6 +2,7 @@ import { AppError } from "../../../domain/errors.ts";
 import type { RowsElsewhere } from "../../configuration.ts";
 import { MIGRATIONS } from "../../sqlite/migrations/migrations.ts";
 import type { Client, Statements, Transaction } from "../client/client.ts";
+import { TIMELINE } from "../client/primary.ts";
 import { isOwn } from "./mirrored-tables.ts";
 import type { Mirror, Row, RowStates, Trial } from "./mirror.ts";
 
@@ -10,9 +11,6 @@ const TOMBSTONES = 10_000;
 
 /** The channel on which servers say that they have changed something. */
 export const CHANNEL = "slipway_configuration";
-
-/** The number of the primaries that a database has had: a standby that takes over raises it. Some services lack these functions. */
-const TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
 
 interface ChangedRow extends Row {
   readonly current: number;

@@ -7,7 +7,7 @@ import { markMoved, type Moved, movedMark, requireUnmoved } from "../../sqlite/d
 import { Client, type Transaction } from "../client/client.ts";
 import { openSource } from "./source.ts";
 import { type Columns, MOVED_TABLES, type MovedTable } from "./tables.ts";
-import { begin, end, filledBy, openTarget, placeOf } from "./target.ts";
+import { begin, end, filledBy, openTarget, shownUrl } from "./target.ts";
 
 /** The rows of a statement, and about how long its JSON gets at most, but for a single row. */
 const BATCH = 1_000;
@@ -53,7 +53,7 @@ export async function moveDatabase(path: string, url: string, options: MoveOptio
   using source = openSource(path);
   const { sqlite } = source;
   const mark = movedMark(sqlite);
-  const to = placeOf(url);
+  const to = shownUrl(url);
   if (mark?.state === "done" || (mark !== undefined && mark.to !== to)) requireUnmoved(sqlite, path);
   options.checkKey(settingIn(sqlite, "secret_key_fingerprint"));
   await using target = await openTarget(url, options.log);

@@ -16,8 +16,8 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
   "figures_sizes",
 ]);
 
-/** Returns a database's place for people: without user and password. */
-export function placeOf(url: string): string {
+/** Returns the URL of a database as it may be shown: without user and password. */
+export function shownUrl(url: string): string {
   const { hostname, port, pathname } = new URL(url);
   return `${hostname}${port === "" ? "" : `:${port}`}${pathname}`;
 }

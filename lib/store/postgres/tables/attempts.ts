@@ -56,12 +56,6 @@ export const attempts = {
     );
   },
 
-  /** Forgets an attempt that never began. */
-  async remove(statements: Statements, invocation_id: string, attempt: number): Promise<void> {
-    const sql = "delete from attempts where invocation_id = $invocation_id and attempt = $attempt::integer";
-    await statements.run(sql, { invocation_id, attempt });
-  },
-
   async get(statements: Statements, invocation_id: string, attempt: number): Promise<Attempt | undefined> {
     const sql = "select record from attempts where invocation_id = $invocation_id and attempt = $attempt::integer";
     const row = await statements.get<Row>(sql, { invocation_id, attempt });

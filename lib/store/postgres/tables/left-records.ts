@@ -39,7 +39,7 @@ export class LeftRecords implements LeftRecordStore {
   end(lost: Parameters<LeftRecordStore["end"]>[0], now: number): Promise<string[]> {
     const messages = new Map(lost.map(({ id, message }) => [id, message]));
     return this.#client.transaction(async (transaction) => {
-      // Another server that is just ending one of them goes on.
+      // What another server is just ending is left to it.
       const rows = await transaction.all<InvocationRow>(
         `select ${INVOCATION} from invocations
          where id in (select json_array_elements_text($ids::text::json)) and status = 'running' and mode = 'sync'

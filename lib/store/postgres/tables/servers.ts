@@ -4,7 +4,8 @@ import type { Client } from "../client/client.ts";
 /** The time after which a server that has not reported itself is forgotten, in milliseconds. */
 const FORGOTTEN_MS = 86_400_000;
 
-type Row = Omit<Member, "places"> & { readonly places: string };
+/** As it is read: the column `places` has `ready_calls` as JSON. */
+type Row = Omit<Member, "ready_calls"> & { readonly places: string };
 
 interface ServerTableDeps {
   readonly client: Client;
@@ -23,7 +24,7 @@ export class ServerTable implements MemberStore {
     this.#deps = deps;
   }
 
-  async report({ places, ...own }: Report): Promise<Member[]> {
+  async report({ ready_calls, ...own }: Report): Promise<Member[]> {
     if (!this.#deps.isPresent()) return [];
     const rows = await this.#deps.client.all<Row>(
       `with clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now),
@@ -36,10 +37,10 @@ export class ServerTable implements MemberStore {
          gone as (delete from servers using clock where id <> $id and heartbeat < now - $forgotten::bigint)
        select id, epoch, url, version, greatest(0, now - heartbeat) as age_ms, places::text as places, engine
        from servers, clock where id <> $id and heartbeat >= now - $forgotten::bigint order by id`,
-      { ...own, id: this.id, places: JSON.stringify(places), forgotten: FORGOTTEN_MS },
+      { ...own, id: this.id, places: JSON.stringify(ready_calls), forgotten: FORGOTTEN_MS },
     );
     // `report` of that server has written them.
-    return rows.map((row) => ({ ...row, places: JSON.parse(row.places) as Report["places"] }));
+    return rows.map(({ places, ...row }) => ({ ...row, ready_calls: JSON.parse(places) as Report["ready_calls"] }));
   }
 
   async leave(epoch: string): Promise<void> {

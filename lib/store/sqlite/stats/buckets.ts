@@ -14,12 +14,12 @@ export interface KeptLimits {
   readonly bytes: number;
 }
 
-interface Place {
+interface RowKey {
   readonly bucket: number;
   readonly function_id: string;
 }
 
-interface Sized extends Place {
+interface Sized extends RowKey {
   readonly bytes: number;
 }
 
@@ -37,7 +37,7 @@ export class BucketTable {
   readonly #oldestSingle: Statement<{ bucket: number }>;
   readonly #before: Statement<Sized>;
   readonly #singles: Statement<Sized>;
-  readonly #ahead: Statement<Place & { figures: Uint8Array }>;
+  readonly #ahead: Statement<RowKey & { figures: Uint8Array }>;
   readonly #remove: Statement<never>;
   readonly #sizes: Statement<{ rows: number; bytes: number }>;
   readonly #resize: Statement<never>;
@@ -124,30 +124,30 @@ export class BucketTable {
       tally.merge(decodeTally(figures));
       functions.set(function_id, tally);
     }
-    this.#removeAll(ahead.map(({ figures, ...place }) => ({ ...place, bytes: figures.length })));
+    this.#removeAll(ahead.map(({ figures, ...key }) => ({ ...key, bytes: figures.length })));
     // The buckets that are still ahead must not push them out.
     this.#addFrom(new Map([[Math.floor(now / this.#size), functions]]), -Infinity, -Infinity);
     return ahead.length;
   }
 
   /** Returns by how much the rows have grown. */
-  #merge(place: Place, tally: Tally): { rows: number; bytes: number } {
-    const known = this.#get.get({ ...place });
+  #merge(key: RowKey, tally: Tally): { rows: number; bytes: number } {
+    const known = this.#get.get({ ...key });
     if (known !== undefined) tally.merge(decodeTally(known.figures));
     const figures = encodeTally(tally);
-    this.#put.run({ ...place, figures });
+    this.#put.run({ ...key, figures });
     return known === undefined
       ? { rows: 1, bytes: figures.length + ROW_BYTES }
       : { rows: 0, bytes: figures.length - known.figures.length };
   }
 
-  #removeAll(places: readonly Sized[]): void {
+  #removeAll(keys: readonly Sized[]): void {
     const change = { rows: 0, bytes: 0 };
-    for (const { bytes, ...place } of places) {
-      this.#remove.run(place);
-      if (place.function_id !== "") addSizes(change, { rows: -1, bytes: -bytes - ROW_BYTES });
+    for (const { bytes, ...key } of keys) {
+      this.#remove.run(key);
+      if (key.function_id !== "") addSizes(change, { rows: -1, bytes: -bytes - ROW_BYTES });
     }
-    if (places.length > 0) this.#resize.run(change);
+    if (keys.length > 0) this.#resize.run(change);
   }
 }
 

@@ -6,7 +6,7 @@ import type { Diary, DiaryRun } from "./diary.ts";
 import type { Submitter } from "./submitter.ts";
 
 /** The exit code of a function that could not reach the diary: bridges fail while an engine restarts. */
-export const NO_DIARY = 75;
+const NO_DIARY = 75;
 
 /** An invocation as the server shows it, and the order that it belongs to. */
 export interface Kept {
@@ -36,6 +36,27 @@ export function readHistory(dataPath: string): readonly Kept[] {
 export function quickCheck(dataPath: string): readonly unknown[] {
   using database = new Database(join(dataPath, "database.db"));
   return database.query("pragma quick_check").all();
+}
+
+/** Returns the figures of a history: its submissions, invocations, attempts and runs. */
+export function figuresOf(
+  kept: readonly Kept[],
+  { acknowledged, unanswered }: Submitter,
+  diary: Diary,
+): Readonly<Record<string, number>> {
+  const attempts = kept.flatMap((one) => one.attempts);
+  return {
+    acknowledged: acknowledged.size,
+    never_answered: unanswered.size,
+    invocations: kept.length,
+    succeeded: kept.filter(({ record }) => record.status === "succeeded").length,
+    dead: kept.filter(({ record }) => record.status === "dead").length,
+    attempts: attempts.length,
+    attempts_lost: attempts.filter(({ status }) => status === "lost").length,
+    runs: diary.runs.length,
+    runs_without_diary: attempts.filter(({ exit_code }) => exit_code === NO_DIARY).length,
+    runs_cut_short: diary.runs.filter(({ ended }) => !ended).length,
+  };
 }
 
 /** Returns what is wrong with a history; empty if all promises were kept. */

@@ -1,8 +1,9 @@
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ensureProgram, requireProgram, run } from "../../../../.ci/packages.ts";
+import { ensureProgram, run } from "../../../../.ci/packages.ts";
 import { eventually } from "../../../support/pace.ts";
+import { Namespaces } from "../support/namespaces.ts";
 
 /** Longer than it takes to make namespaces. */
 const START_MS = 20_000;
@@ -58,18 +59,14 @@ const JOIN = 'for root in /sys/fs/cgroup/*/; do echo 0 > "$root/cgroup.procs"; d
 export class Machine implements AsyncDisposable {
   /** Its files, which it also sees at this path. */
   readonly directory: string;
-  readonly #child: Bun.Subprocess;
+  readonly #namespaces: Namespaces;
   readonly #group: string;
 
   private constructor(directory: string) {
     this.directory = directory;
     this.#group = `${basename(dirname(directory))}-${basename(directory)}`;
-    const namespaces = ["-m", "-n", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
-    const ended = [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL"];
-    const command = [...ended, requireProgram("unshare"), ...namespaces, "sh", "-c", ENTER_CGROUPS];
-    const log = openSync(join(directory, "machine.log"), "w");
-    this.#child = Bun.spawn([...command, "sh", directory, this.#group, FURNISH], { stdio: ["ignore", log, log] });
-    closeSync(log);
+    const command = ["sh", "-c", ENTER_CGROUPS, "sh", directory, this.#group, FURNISH];
+    this.#namespaces = new Namespaces(command, { log: join(directory, "machine.log") });
   }
 
   /** Starts one with nothing but an interface of its own, `lo`. */
@@ -78,21 +75,24 @@ export class Machine implements AsyncDisposable {
     await mkdir(directory, { recursive: true });
     const machine = new Machine(directory);
     const isThere = () => Bun.file(join(directory, "furnished")).exists();
-    await eventually(async () => machine.#child.exitCode !== null || (await isThere()), START_MS);
+    await eventually(async () => machine.#namespaces.hasEnded || (await isThere()), START_MS);
     if (await isThere()) return machine;
     await machine[Symbol.asyncDispose]();
-    throw new Error(`No machine comes up: ${readFileSync(join(directory, "machine.log"), "utf8")}`);
+    throw new Error(`No machine comes up: ${machine.#namespaces.output}`);
   }
 
   /** The first process in it. */
   get pid(): number {
-    return Number(readFileSync(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`, "utf8"));
+    const { pid } = this.#namespaces;
+    if (pid === undefined) throw new Error(`The machine of ${this.directory} has ended`);
+    return pid;
   }
 
   /** Starts a program in it, whose output goes to a file of that name. */
   spawn(name: string, command: readonly string[]): void {
     const log = openSync(join(this.directory, `${name}.log`), "a");
-    Bun.spawn(this.#inside(command), { stdio: ["ignore", log, log] });
+    const inside = ["sh", "-c", JOIN, "sh", ...command];
+    Bun.spawn(this.#namespaces.within(["-m", "-n", "-p", "-C"], inside), { stdio: ["ignore", log, log] });
     closeSync(log);
   }
 
@@ -102,8 +102,7 @@ export class Machine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#child.exited;
+    await this.#namespaces[Symbol.asyncDispose]();
     const remove = `for root in /sys/fs/cgroup/*/; do find "$root/$1" -depth -type d -exec rmdir {} + ; done 2> /dev/null`;
     // The kernel takes a moment until the last process has left its cgroup.
     const isGone = async () => {
@@ -111,10 +110,5 @@ export class Machine implements AsyncDisposable {
       return (await run(["sh", "-c", `ls -d /sys/fs/cgroup/*/"$1"`, "sh", this.#group])).code !== 0;
     };
     if (!(await eventually(isGone, START_MS))) throw new Error(`The cgroups ${this.#group} stay`);
-  }
-
-  #inside(command: readonly string[]): string[] {
-    const enter = [requireProgram("nsenter"), "-t", String(this.pid), "-m", "-n", "-p", "-C"];
-    return [...enter, "sh", "-c", JOIN, "sh", ...command];
   }
 }

@@ -5,6 +5,7 @@ import { requireProgram, runOrThrow } from "../../../../.ci/packages.ts";
 import { inRepository } from "../../../../.ci/steps.ts";
 import { proxyProgram } from "../../../docs/support/proxy-programs.ts";
 import { eventually } from "../../../support/pace.ts";
+import { freePort } from "../../../support/ports/free-port.ts";
 
 /** Longer than HAProxy takes to start, or to see that a server is ready. */
 const LONG_MS = 60_000;
@@ -94,14 +95,6 @@ export class Balancer implements AsyncDisposable {
       return "";
     }
   }
-}
-
-/** Returns a port that nothing listens on. */
-export function freePort(): number {
-  const probe = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
-  const { port = 0 } = probe;
-  void probe.stop(true);
-  return port;
 }
 
 function variables(environment: Readonly<Record<string, string>>): string[] {

@@ -9,7 +9,7 @@ import { AbandonedCalls } from "../../../../lib/http/aws/wire/abandoned.ts";
 import type { AwsRequest, AwsTools } from "../../../../lib/http/aws/wire/tools.ts";
 import { BodyMemory } from "../../../../lib/http/calls/body-memory.ts";
 import { Freshness } from "../../../../lib/services/cluster/freshness.ts";
-import type { Answer } from "../../../../lib/services/calls/invocations.ts";
+import type { Answer } from "../../../../lib/services/calls/call.ts";
 import { FakeClock, settled } from "../../../support/fake-clock.ts";
 import { rejectionOf, someFunction, someInvocation } from "../../../store/sqlite/support/stores.ts";
 

@@ -3,8 +3,9 @@ import { RAW_EVENT } from "../../../../lib/runner/contracts/lambda/event.ts";
 import { LambdaApp } from "../../../../lib/runner/contracts/lambda/lambda-app.ts";
 import type { AnswerListener, Dialogue, StreamAnswer } from "../../../../lib/runner/instance/stream-exchange.ts";
 import { systemClock } from "../../../../lib/clock.ts";
-import { BootGate, type BootOptions, freePort } from "../../../gate/boot/boot-gate.ts";
+import { BootGate, type BootOptions } from "../../../gate/boot/boot-gate.ts";
 import { type Programs, withExtensions } from "../../../gate/boot/extension-programs.ts";
+import { freePort } from "../../../support/ports/free-port.ts";
 
 /** A runtime behind a gate, as a plain process, and the Runtime API that it finds. */
 export class LambdaInstance implements AsyncDisposable {
@@ -23,7 +24,7 @@ export class LambdaInstance implements AsyncDisposable {
 
   /** The same, with these extensions. */
   static async startBeside(programs: Programs, command: readonly string[]): Promise<LambdaInstance> {
-    const port = await freePort();
+    const port = freePort();
     const app = new LambdaApp(systemClock, { functionName: "tested", functionVersion: "3", handler: "app.handler" });
     const environment = { API: `127.0.0.1:${port}`, AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}` };
     const prefix = Object.keys(programs).length === 0 ? [] : withExtensions(programs);

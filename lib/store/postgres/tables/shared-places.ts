@@ -1,8 +1,8 @@
-import type { AskedPlaces, PlaceStore } from "../../cluster/places.ts";
+import type { AskedPlaces, SharedPlaceStore } from "../../cluster/shared-places.ts";
 import type { Client } from "../client/client.ts";
 
-/** The places that servers have of functions, the only place of their SQL. */
-export class PlaceTable implements PlaceStore {
+/** The places that servers have of functions (`max_concurrency`), and the only code with their SQL. */
+export class SharedPlaceTable implements SharedPlaceStore {
   readonly #client: Client;
   readonly #server: string;
 

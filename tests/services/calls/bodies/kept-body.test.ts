@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { KeptBody } from "../../../lib/services/calls/kept-body.ts";
-import { arraysKept } from "../../http/support/arrays-kept.ts";
+import { KeptBody } from "../../../../lib/services/calls/bodies/kept-body.ts";
+import { arraysKept } from "../../../http/support/arrays-kept.ts";
 
 const PIECES = 50_000;
 

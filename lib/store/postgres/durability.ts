@@ -1,7 +1,8 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Statements } from "./client/client.ts";
 
-interface Standing {
+/** The settings that say whether it can be written and what a failover loses, and the number of standbys that follow. */
+interface Durability {
   readonly is_read_only: number;
   readonly commit: string;
   readonly synchronous: string;
@@ -9,7 +10,7 @@ interface Standing {
 }
 
 /** Other walsenders than those of standbys: subscribers to single tables, and copies being made. */
-const STANDING = `
+const DURABILITY = `
   select case when current_setting('transaction_read_only') = 'on' then 1 else 0 end as is_read_only,
     current_setting('synchronous_commit') as commit, current_setting('synchronous_standby_names') as synchronous,
     (select count(*) from pg_stat_replication as sender where coalesce(state, 'streaming') = 'streaming'
@@ -18,11 +19,11 @@ const STANDING = `
   from configuration_state`;
 
 /**
- * Returns what the owner of a database should know that works: that it may lose what was acknowledged; undefined if there is
- * nothing. Throws if it does not work.
+ * Returns why the database may lose what was acknowledged, and what to do; undefined if it does not. Throws `database_unavailable` if it
+ * can only be read.
  */
-export async function standingOf(statements: Statements): Promise<string | undefined> {
-  const found = await statements.get<Standing>(STANDING);
+export async function durabilityProblem(statements: Statements): Promise<string | undefined> {
+  const found = await statements.get<Durability>(DURABILITY);
   if (found === undefined) throw new Error("The configuration has no state");
   if (found.is_read_only === 1) {
     throw new AppError(

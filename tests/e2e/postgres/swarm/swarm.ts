@@ -7,7 +7,7 @@ import { inRepository } from "../../../../.ci/steps.ts";
 import { eventually } from "../../../support/pace.ts";
 import { type PrivatePostgres, startPostgres } from "../../../support/postgres/private-postgres.ts";
 import { type Registry, startRegistry } from "../../../support/registry/registry.ts";
-import { Machine } from "./machine.ts";
+import { SwarmNode } from "./swarm-node.ts";
 import { MachineNetwork } from "./machine-network.ts";
 
 /** The name of the database, and its user. */
@@ -18,27 +18,27 @@ const SERVICE = `${STACK}_server`;
 /** Longer than a Swarm takes for anything here. */
 const LONG_MS = 120_000;
 
-/** A Swarm of machines with a network of their own, in which there are also a PostgreSQL and a registry. The first machine manages it. */
+/** A Swarm of nodes with a network of their own, in which there are also a PostgreSQL and a registry. The first node manages it. */
 export class Swarm implements AsyncDisposable {
   readonly network: MachineNetwork;
-  readonly machines: readonly Machine[];
+  readonly nodes: readonly SwarmNode[];
   readonly registry: Registry;
   readonly #sql: SQL;
   readonly #databaseUrl: string;
   readonly #held: AsyncDisposableStack;
 
   private constructor(
-    parts: { network: MachineNetwork; machines: readonly Machine[]; registry: Registry },
+    parts: { network: MachineNetwork; nodes: readonly SwarmNode[]; registry: Registry },
     database: { sql: SQL; url: string },
     held: AsyncDisposableStack,
   ) {
-    ({ network: this.network, machines: this.machines, registry: this.registry } = parts);
+    ({ network: this.network, nodes: this.nodes, registry: this.registry } = parts);
     this.#sql = database.sql;
     this.#databaseUrl = database.url;
     this.#held = held;
   }
 
-  /** Starts so many machines, and makes a Swarm of them. */
+  /** Starts so many nodes, and makes a Swarm of them. */
   static async start(count: number): Promise<Swarm> {
     await ensureProgram("docker", ["docker.io"]);
     await using held = new AsyncDisposableStack();
@@ -56,26 +56,26 @@ export class Swarm implements AsyncDisposable {
     const sql = new SQL(postgres.url(DATABASE), { max: 1 });
     held.defer(() => sql.close());
     const registry = held.use(await startRegistry(undefined, network.host));
-    const machines = await Promise.all(
-      slots.map(async (slot, index) => held.use(await Machine.start(network, index + 1, slot, registry.host))),
+    const nodes = await Promise.all(
+      slots.map(async (slot, index) => held.use(await SwarmNode.start(network, index + 1, slot, registry.host))),
     );
-    const [manager, ...workers] = machines as [Machine, ...Machine[]]; // at least one
+    const [manager, ...workers] = nodes as [SwarmNode, ...SwarmNode[]]; // at least one
     await manager.docker(["swarm", "init", "--advertise-addr", manager.address]);
     const token = (await manager.docker(["swarm", "join-token", "-q", "worker"])).trim();
     for (const worker of workers) await worker.docker(["swarm", "join", "--token", token, `${manager.address}:2377`]);
-    return new Swarm({ network, machines, registry }, { sql, url }, held.move());
+    return new Swarm({ network, nodes, registry }, { sql, url }, held.move());
   }
 
-  /** Returns a machine by its place from 1. */
-  machine(place: number): Machine {
-    const machine = this.machines[place - 1];
-    if (machine === undefined) throw new Error(`There is no machine ${place}`);
-    return machine;
+  /** Returns a node by its place from 1. */
+  node(place: number): SwarmNode {
+    const node = this.nodes[place - 1];
+    if (node === undefined) throw new Error(`There is no node ${place}`);
+    return node;
   }
 
   /** Makes the secrets and deploys the stack of the manual, with the manual's commands. */
   async deploy(image: string, apiKey: string): Promise<void> {
-    const manager = this.machine(1);
+    const manager = this.node(1);
     const secrets = {
       "database-url": this.#databaseUrl,
       "secret-key": Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64"),
@@ -90,36 +90,36 @@ export class Swarm implements AsyncDisposable {
 
   /** Drains a node, or makes it active again. */
   async update(place: number, availability: "active" | "drain"): Promise<void> {
-    await this.machine(1).docker(["node", "update", "--availability", availability, this.machine(place).name]);
+    await this.node(1).docker(["node", "update", "--availability", availability, this.node(place).name]);
   }
 
   /** Waits until the Swarm has a healthy server on so many nodes. */
   async hasServers(count: number): Promise<void> {
     const listed = ["service", "ls", "--filter", `name=${SERVICE}`, "--format", "{{.Replicas}}"];
-    const isSo = async () => (await this.machine(1).docker(listed)).startsWith(`${count}/${count}`);
+    const isSo = async () => (await this.node(1).docker(listed)).startsWith(`${count}/${count}`);
     if (!(await eventually(isSo, LONG_MS))) throw new Error(`There are not ${count} servers`);
   }
 
   /** Waits until the Swarm says that it does not hear from a node. */
   async misses(place: number): Promise<void> {
-    const listed = ["node", "ls", "--filter", `name=${this.machine(place).name}`, "--format", "{{.Status}}"];
-    const isSo = async () => (await this.machine(1).docker(listed)).trim() === "Down";
+    const listed = ["node", "ls", "--filter", `name=${this.node(place).name}`, "--format", "{{.Status}}"];
+    const isSo = async () => (await this.node(1).docker(listed)).trim() === "Down";
     if (!(await eventually(isSo, LONG_MS))) throw new Error(`node-${place} is not down`);
   }
 
-  /** Returns the id of the server's container on a machine; undefined while there is none that runs. */
+  /** Returns the id of the server's container on a node; undefined while there is none that runs. */
   async container(place: number): Promise<string | undefined> {
     const filters = ["--filter", `label=com.docker.swarm.service.name=${SERVICE}`];
-    const [id = ""] = (await this.machine(place).docker(["ps", "-q", "--no-trunc", ...filters])).split("\n");
+    const [id = ""] = (await this.node(place).docker(["ps", "-q", "--no-trunc", ...filters])).split("\n");
     return id === "" ? undefined : id;
   }
 
   /** Sends SIGKILL to the process of a server, and waits until the Swarm has started another one. */
   async killServer(place: number): Promise<void> {
-    const machine = this.machine(place);
+    const node = this.node(place);
     const before = await this.container(place);
     if (before === undefined) throw new Error(`There is no server on node-${place}`);
-    await machine.kill(Number(await machine.docker(["inspect", "--format", "{{.State.Pid}}", before])));
+    await node.kill(Number(await node.docker(["inspect", "--format", "{{.State.Pid}}", before])));
     const isAnother = async () => ![before, undefined].includes(await this.container(place));
     if (!(await eventually(isAnother, LONG_MS))) throw new Error(`No other server comes on node-${place}`);
   }
@@ -127,7 +127,7 @@ export class Swarm implements AsyncDisposable {
   /** Returns the invocations that a server attempts at the moment. */
   async attemptedBy(place: number): Promise<readonly string[]> {
     const leased = "select invocation_id as id from work where state = 'leased' and holder = $1";
-    const rows = await this.#sql.unsafe<{ id: string }[]>(leased, [this.machine(place).name]);
+    const rows = await this.#sql.unsafe<{ id: string }[]>(leased, [this.node(place).name]);
     return rows.map(({ id }) => id);
   }
 
@@ -136,7 +136,7 @@ export class Swarm implements AsyncDisposable {
   }
 }
 
-/** Lets PostgreSQL take connections of the machines without a password. */
+/** Lets PostgreSQL take connections of the nodes without a password. */
 async function letIn(postgres: PrivatePostgres, { host }: MachineNetwork): Promise<void> {
   await appendFile(join(postgres.directory, "data", "pg_hba.conf"), `host all all ${host}/24 trust\n`);
   await postgres.run("select pg_reload_conf()");

@@ -1,4 +1,4 @@
-import { CollectedBytes } from "../../domain/calls/collected-bytes.ts";
+import { CollectedBytes } from "../../../domain/calls/collected-bytes.ts";
 
 /** A body that is read while it comes, and kept. */
 interface Teed {

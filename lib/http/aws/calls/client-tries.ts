@@ -5,8 +5,8 @@ import { AwsError } from "../wire/errors.ts";
 import type { Qualified } from "../wire/qualified.ts";
 import type { AwsRequest, AwsTools } from "../wire/tools.ts";
 
-/** All attempts of one call of a client have the same one. */
-const ATTEMPTS_ID = "amz-sdk-invocation-id";
+/** The header with an id that all tries of a client at one call have. */
+const TRIES_ID = "amz-sdk-invocation-id";
 
 /** A call as it was sent, with the function that it is for. */
 export interface SentCall extends Qualified {
@@ -14,36 +14,36 @@ export interface SentCall extends Qualified {
   readonly request: BufferedRequest;
 }
 
-/** An attempt of a client at a call. */
-export interface Attempt {
-  /** The same for all attempts at one call: the answer is kept for some time after the last moment at which the function may end. */
+/** One of the tries of a client at a call. Those of the server at an invocation are attempts. */
+export interface ClientTry {
+  /** The same for all tries at one call: the answer is kept for some time after the last moment at which the function may end. */
   readonly idempotency: IdempotentRequest;
   /** Notes that the client has left without an answer. */
   readonly givenUp: () => void;
 }
 
-/** Returns what tells the attempts at one call from other calls: their id, or for clients that send none that they are equal. */
-export function attemptOf(
+/** Returns what tells the tries at one call from other calls: their id, or for clients that send none that they are equal. */
+export function clientTryOf(
   { abandoned }: AwsTools,
   { request, id, subject }: AwsRequest,
   call: SentCall,
   type: string,
-): Attempt {
+): ClientTry {
   const { function: fn, version, request: sent } = call;
   const kept_ms = Math.min(IDEMPOTENCY.ttl_ms, fn.timeout_ms + AWS_ANSWERS_MS);
   const named = { ...sent, url: `${type} ${encodeURIComponent(subject)} ${version}` };
-  const identityOf = (of: string) => ({ ...idempotentRequest(`${ATTEMPTS_ID} ${of}`, named, false), kept_ms });
-  const given = request.headers.get(ATTEMPTS_ID);
+  const identityOf = (of: string) => ({ ...idempotentRequest(`${TRIES_ID} ${of}`, named, false), kept_ms });
+  const given = request.headers.get(TRIES_ID);
   if (given === null) {
     const equal = fingerprint(call, identityOf(id));
     const of = abandoned.idFor(equal, id);
-    // The next attempt at a call that was given up must find it; a first one goes on while the database does not answer.
+    // The next try at a call that was given up must find it; a first one goes on while the database does not answer.
     const isOptional = of === id && type === "RequestResponse";
     const idempotency = isOptional ? { ...identityOf(of), is_optional: true as const } : identityOf(of);
     return { idempotency, givenUp: () => abandoned.left(equal, of) };
   }
   if (/^[\x21-\x7e]{1,128}$/.test(given)) return { idempotency: identityOf(given), givenUp: () => undefined };
-  throw new AwsError("InvalidParameterValueException", `Invalid ${ATTEMPTS_ID}: give 1 to 128 characters of ASCII`);
+  throw new AwsError("InvalidParameterValueException", `Invalid ${TRIES_ID}: give 1 to 128 characters of ASCII`);
 }
 
 /** Returns what is the same for equal requests of a client: of a key, an address and a program. */

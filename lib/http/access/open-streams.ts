@@ -1,12 +1,12 @@
 import { AppError } from "../../domain/errors.ts";
 
 /** Event streams that are open at once: in all, and with one key. Each takes some 20 KB, and at most 4 MiB that wait. */
-const LISTENERS = { all: 1_000, of_key: 200 } as const;
+const OPEN_STREAMS = { all: 1_000, of_key: 200 } as const;
 /** The time after which a client may try again, in seconds. */
 const RETRY_AFTER_S = 10;
 
 /** Counts the event streams that are open. */
-export class Listeners {
+export class OpenStreams {
   readonly #ofKey = new Map<string, number>();
   #all = 0;
 
@@ -16,8 +16,8 @@ export class Listeners {
    */
   enter(key_id: string | null): () => void {
     const own = key_id === null ? 0 : (this.#ofKey.get(key_id) ?? 0);
-    if (own >= LISTENERS.of_key) throw full("too_many_requests", LISTENERS.of_key, "your key has");
-    if (this.#all >= LISTENERS.all) throw full("overloaded", LISTENERS.all, "the server has");
+    if (own >= OPEN_STREAMS.of_key) throw full("too_many_requests", OPEN_STREAMS.of_key, "your key has");
+    if (this.#all >= OPEN_STREAMS.all) throw full("overloaded", OPEN_STREAMS.all, "the server has");
     this.#change(key_id, 1);
     let isIn = true;
     return () => {

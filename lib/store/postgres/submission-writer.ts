@@ -35,7 +35,7 @@ const SUBMIT = `
   select case when has then 1 else 0 end as has from room`;
 
 /** Queues invocations within the limits of the queue and of the budget. */
-export class Submissions {
+export class SubmissionWriter {
   readonly #tables: SubmissionTables;
   readonly #client: Client;
   readonly #clock: Clock;

@@ -1,7 +1,7 @@
-import type { Clock } from "../../clock.ts";
-import { Alarm } from "../../domain/concurrency.ts";
-import { AppError } from "../../domain/errors.ts";
-import type { MessageBody } from "../../domain/calls/http-message.ts";
+import type { Clock } from "../../../clock.ts";
+import { Alarm } from "../../../domain/concurrency.ts";
+import { AppError } from "../../../domain/errors.ts";
+import type { MessageBody } from "../../../domain/calls/http-message.ts";
 import { KeptBody, type KeptMemory } from "./kept-body.ts";
 
 /**

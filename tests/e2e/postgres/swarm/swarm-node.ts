@@ -1,10 +1,10 @@
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineClient } from "../../../../.ci/engine/engine-client.ts";
 import type { EngineSlot } from "../../../../.ci/engine/engine-slot.ts";
 import { ensureProgram, findProgram, requireProgram, runOrThrow } from "../../../../.ci/packages.ts";
 import { eventually } from "../../../support/pace.ts";
+import { Namespaces } from "../support/namespaces.ts";
 import type { MachineNetwork } from "./machine-network.ts";
 
 /** Longer than an engine takes to start. */
@@ -28,32 +28,28 @@ shift 2
 exec "$@" < /dev/null
 `;
 
-/** A machine of a network, with a name and an engine at its usual socket: namespaces of its own for everything, which end with this process. */
-export class Machine implements AsyncDisposable {
+/** A machine of a network, with a name and an engine at its usual socket: namespaces of its own for everything. */
+export class SwarmNode implements AsyncDisposable {
   readonly name: string;
   readonly address: string;
   readonly client: EngineClient;
-  readonly #child: Bun.Subprocess;
+  readonly #namespaces: Namespaces;
   readonly #directory: string;
 
-  private constructor(
-    name: string,
-    address: string,
-    { child, directory }: { child: Bun.Subprocess; directory: string },
-  ) {
+  private constructor(name: string, address: string, parts: { namespaces: Namespaces; directory: string }) {
     this.name = name;
     this.address = address;
-    this.client = new EngineClient(`unix://${join(directory, "docker.sock")}`);
-    this.#child = child;
-    this.#directory = directory;
+    this.client = new EngineClient(`unix://${join(parts.directory, "docker.sock")}`);
+    this.#namespaces = parts.namespaces;
+    this.#directory = parts.directory;
   }
 
   /** Starts `node-PLACE` with an empty engine that believes a registry without TLS, in a slot that nobody else has. */
-  static async start(network: MachineNetwork, place: number, slot: EngineSlot, registry: string): Promise<Machine> {
+  static async start(network: MachineNetwork, place: number, slot: EngineSlot, registry: string): Promise<SwarmNode> {
     const dockerd = await ensureProgram("dockerd", ["docker.io", "iptables", "ca-certificates"]);
     const directory = join(slot.directory, "machine");
     await rm(directory, { recursive: true, force: true });
-    mkdirSync(directory);
+    await mkdir(directory);
     const at = (name: string) => join(directory, name);
     await Bun.write(at("daemon.json"), JSON.stringify({ "insecure-registries": [registry], "log-level": "warn" }));
     const name = `node-${place}`;
@@ -64,22 +60,15 @@ export class Machine implements AsyncDisposable {
       [dockerd, "--config-file", at("daemon.json"), "--data-root", at("root"), "--exec-root", at("exec")],
       ["-p", at("docker.pid"), "-H", "unix:///run/docker.sock", "-H", `unix://${at("docker.sock")}`],
     ].flat();
-    const command = [
-      [requireProgram("setsid"), requireProgram("setpriv"), "--pdeathsig", "KILL", requireProgram("unshare")],
-      ["-n", "-u", "-m", "-p", "-f", "--kill-child=KILL", "--mount-proc", "--propagation", "private"],
-      ["sh", "-c", BOOT, "boot", `${address}/24`, name, ...engine],
-    ].flat();
-    const log = openSync(at("log"), "w");
-    const child = Bun.spawn(command, { stdin: "pipe", stdout: log, stderr: log });
-    closeSync(log);
-    const machine = new Machine(name, address, { child, directory });
-    const isApart = () => childOf(child.pid) !== undefined;
-    if (!(await eventually(isApart))) throw new Error(`${name} has no namespaces`);
-    await network.connect(place, child.pid);
-    void child.stdin.write("\n");
-    await child.stdin.end();
-    if (await eventually(() => machine.client.ping(1_000), START_MS)) return machine;
-    throw new Error(`The engine of ${name} does not start: ${readFileSync(at("log"), "utf8").slice(-2_000)}`);
+    const boot = ["sh", "-c", BOOT, "boot", `${address}/24`, name, ...engine];
+    const namespaces = new Namespaces(boot, { log: at("log"), more: ["-u"] });
+    const node = new SwarmNode(name, address, { namespaces, directory });
+    await eventually(() => namespaces.pid !== undefined);
+    if (namespaces.pid === undefined) throw new Error(`${name} has no namespaces: ${namespaces.output}`);
+    await network.connect(place, namespaces.pid);
+    await namespaces.goOn();
+    if (await eventually(() => node.client.ping(1_000), START_MS)) return node;
+    throw new Error(`The engine of ${name} does not start: ${namespaces.output}`);
   }
 
   /** Runs the `docker` program against its engine, with further variables, and returns what it printed; a non-zero exit code throws. */
@@ -91,20 +80,12 @@ export class Machine implements AsyncDisposable {
 
   /** Sends SIGKILL to a process, by its number on the machine. */
   async kill(pid: number): Promise<void> {
-    const inside = [requireProgram("nsenter"), "-t", String(childOf(this.#child.pid)), "-p"];
-    await runOrThrow([...inside, "sh", "-c", 'kill -9 "$0"', String(pid)]);
+    await runOrThrow(this.#namespaces.within(["-p"], ["sh", "-c", 'kill -9 "$0"', String(pid)]));
   }
 
   /** Ends it with everything in it, as a power cut does. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#child.exited;
+    await this.#namespaces[Symbol.asyncDispose]();
     await rm(this.#directory, { recursive: true, force: true });
   }
-}
-
-/** Returns the first process of the namespaces that `unshare` has made; undefined before it has. */
-function childOf(pid: number): number | undefined {
-  const [first = ""] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ");
-  return first === "" ? undefined : Number(first);
 }

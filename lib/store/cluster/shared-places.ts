@@ -1,5 +1,5 @@
 /** The places of functions whose `max_concurrency` counts the calls of all servers of a database. */
-export interface PlaceStore {
+export interface SharedPlaceStore {
   /**
    * Sets how many places of a function this server has, as far as the others leave so many: it keeps those that it had. Returns how
    * many it has then. Idempotent.

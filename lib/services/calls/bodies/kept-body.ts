@@ -1,4 +1,4 @@
-import { CollectedBytes } from "../../domain/calls/collected-bytes.ts";
+import { CollectedBytes } from "../../../domain/calls/collected-bytes.ts";
 
 /** The memory that bodies are kept in. */
 export interface KeptMemory {
