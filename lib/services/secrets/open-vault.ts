@@ -4,23 +4,17 @@ import { makeKeyFile, readKeyFile } from "./key-file.ts";
 import type { Store } from "../../store/store.ts";
 import { newSecretKey, Vault } from "./vault.ts";
 
-/** The end of the messages of a start that fails for its key: nothing that is sealed can be read without it. */
-const LOST = {
-  file: 'If it is lost, so are they: delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool, start again, and PUT them anew',
-  shared: `If it is lost, so are they: stop all servers, run "delete from configuration where kind in ('secrets', 'registries') or id = 'callback_secrets'" with psql, start again, and PUT them anew`,
-} as const;
-
 /**
  * Opens the vault of a database: with the key that was given, else the one in the key file, else, if nothing is sealed
  * yet, with a new one in that file. Throws a `StoreError` if the key is gone, or is not the one that everything was
  * sealed with.
  */
 export async function openVault(
-  store: Pick<Store, "settings" | "secrets" | "notices">,
+  store: Pick<Store, "settings" | "secrets" | "lostKeyRemedy">,
   options: { readonly given: Uint8Array | null; readonly key_file: string; readonly log: Logger },
 ): Promise<Vault> {
   const { given, key_file: file, log } = options;
-  const lost = store.notices === null ? LOST.file : LOST.shared;
+  const lost = `If it is lost, so are they: ${store.lostKeyRemedy}, start again, and PUT them anew`;
   const needed = store.secrets.anythingSealed() || store.settings.callbackSecrets() !== null;
   const key = given ?? readKeyFile(file, log) ?? (needed ? missing(file, lost) : made(file, log));
   const vault = new Vault(key);

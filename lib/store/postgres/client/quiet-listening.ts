@@ -1,3 +1,4 @@
+// oxlint-disable no-console -- this is about what Bun prints
 /** Bun prints this at each try to listen again while the database is away, between the lines of the log (Bun 1.4.5). */
 const NOISE = /^bun:sql LISTEN .* failed, retrying: /;
 
