@@ -1,6 +1,6 @@
 import { Elysia } from "elysia";
 import { AppError } from "../../domain/errors.ts";
-import { encodeAnswer } from "../../services/cluster/hop-answer.ts";
+import { encodeAnswer } from "../../services/cluster/wire/hop-answer.ts";
 import { type CheckedRequest, HOP_PATH, REFUSAL_HEADER } from "../../services/cluster/hop-signature.ts";
 import type { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import { expectedBytes } from "./body-memory.ts";

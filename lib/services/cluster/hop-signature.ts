@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
-import { AnswerSeal } from "./answer-seal.ts";
+import { AnswerSeal } from "./wire/answer-seal.ts";
 
 /** The path at which servers pass calls on to each other. */
 export const HOP_PATH = "/cluster/calls";

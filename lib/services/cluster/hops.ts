@@ -7,8 +7,8 @@ import type { Runner } from "../../runner/runner.ts";
 import type { Elsewhere, InvokeCall, PassedOn } from "../calls/call.ts";
 import { whyGone } from "../calls/record.ts";
 import { takesConnections, untilLost } from "./connections.ts";
-import { AnswerReader } from "./hop-answer.ts";
-import { encodeCall, type HopCall } from "./hop-message.ts";
+import { AnswerReader } from "./wire/hop-answer.ts";
+import { encodeCall, type HopCall } from "./wire/hop-message.ts";
 import { HOP_PATH, REFUSAL_HEADER, signHop } from "./hop-signature.ts";
 import { DIRECT, type Peer, type Peers } from "./peers.ts";
 

@@ -3,8 +3,8 @@ import type { Runner } from "../../runner/runner.ts";
 import type { Clock } from "../../clock.ts";
 import type { InvocationService } from "../calls/invocations.ts";
 import type { FunctionService } from "../functions/functions.ts";
-import type { AcceptedCall } from "./hop-answer.ts";
-import { decodeCall, type HopCall } from "./hop-message.ts";
+import type { AcceptedCall } from "./wire/hop-answer.ts";
+import { decodeCall, type HopCall } from "./wire/hop-message.ts";
 import type { CheckedRequest, HopCheck } from "./hop-signature.ts";
 import type { Members } from "./members.ts";
 

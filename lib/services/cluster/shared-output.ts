@@ -2,7 +2,7 @@ import { AppError } from "../../domain/errors.ts";
 import type { LogEntry } from "../../domain/calls/invocations.ts";
 import type { History } from "../../store/history.ts";
 import type { InvocationEvents } from "../calls/events.ts";
-import { type AnswerSeal, SEAL_BYTES } from "./answer-seal.ts";
+import { type AnswerSeal, SEAL_BYTES } from "./wire/answer-seal.ts";
 import type { CheckedRequest, HopCheck } from "./hop-signature.ts";
 
 /** The path at which servers ask each other for the output of an invocation. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Invocation, InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
 import type { Function, FunctionPools } from "../../../lib/domain/functions/functions.ts";
 import type { SystemState } from "../../../lib/domain/system/system.ts";
-import { encodeCall } from "../../../lib/services/cluster/hop-message.ts";
+import { encodeCall } from "../../../lib/services/cluster/wire/hop-message.ts";
 import { HOP_PATH, signHop } from "../../../lib/services/cluster/hop-signature.ts";
 import { Vault } from "../../../lib/services/secrets/vault.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";

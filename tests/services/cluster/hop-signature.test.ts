@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { AnswerSeal } from "../../../lib/services/cluster/answer-seal.ts";
+import { AnswerSeal } from "../../../lib/services/cluster/wire/answer-seal.ts";
 import { HopCheck, signHop } from "../../../lib/services/cluster/hop-signature.ts";
 import { OUTPUT_PATH } from "../../../lib/services/cluster/shared-output.ts";
 import { FakeClock } from "../../support/fake-clock.ts";

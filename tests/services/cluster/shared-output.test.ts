@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { LogEntry } from "../../../lib/domain/calls/invocations.ts";
-import { AnswerSeal } from "../../../lib/services/cluster/answer-seal.ts";
+import { AnswerSeal } from "../../../lib/services/cluster/wire/answer-seal.ts";
 import { LINE_CHARACTERS, readSignedLine, signedLines } from "../../../lib/services/cluster/shared-output.ts";
 
 const seal = (request = "signature") => new AnswerSeal(new Uint8Array(32), Buffer.from(request));

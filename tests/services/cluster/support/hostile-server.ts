@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { AnswerSeal } from "../../../../lib/services/cluster/answer-seal.ts";
+import { AnswerSeal } from "../../../../lib/services/cluster/wire/answer-seal.ts";
 
 /** A request that has arrived, and what can be done to it. */
 export interface Arrived {

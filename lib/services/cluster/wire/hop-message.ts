@@ -1,4 +1,4 @@
-import type { BufferedRequest, FunctionRequest } from "../../domain/calls/http-message.ts";
+import type { BufferedRequest, FunctionRequest } from "../../../domain/calls/http-message.ts";
 
 /** A call as one server passes it on to another, without its body. */
 export interface HopCall {

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { bytesOf } from "../../../lib/domain/calls/http-message.ts";
-import type { Answer } from "../../../lib/services/calls/call.ts";
-import { AnswerSeal } from "../../../lib/services/cluster/answer-seal.ts";
-import { AnswerReader, encodeAnswer } from "../../../lib/services/cluster/hop-answer.ts";
-import { decodeCall, encodeCall } from "../../../lib/services/cluster/hop-message.ts";
-import { someInvocation } from "../../store/sqlite/support/stores.ts";
+import { bytesOf } from "../../../../lib/domain/calls/http-message.ts";
+import type { Answer } from "../../../../lib/services/calls/call.ts";
+import { AnswerSeal } from "../../../../lib/services/cluster/wire/answer-seal.ts";
+import { AnswerReader, encodeAnswer } from "../../../../lib/services/cluster/wire/hop-answer.ts";
+import { decodeCall, encodeCall } from "../../../../lib/services/cluster/wire/hop-message.ts";
+import { someInvocation } from "../../../store/sqlite/support/stores.ts";
 
 /** The same bytes in pieces of a size; cut after so many of them. */
 function inPieces(bytes: Uint8Array, size: number, cut = bytes.length): ReadableStream<Uint8Array> {

@@ -1,6 +1,6 @@
-import type { FunctionResponse } from "../../domain/calls/http-message.ts";
-import { AppError } from "../../domain/errors.ts";
-import type { Answer } from "../calls/call.ts";
+import type { FunctionResponse } from "../../../domain/calls/http-message.ts";
+import { AppError } from "../../../domain/errors.ts";
+import type { Answer } from "../../calls/call.ts";
 import type { AnswerSeal } from "./answer-seal.ts";
 import { encodeFrame, FRAME, type FrameKind, FrameReader, PIECE_BYTES } from "./hop-frames.ts";
 
