@@ -70,6 +70,8 @@ test("kubernetes.yaml has a server on each node, which is told apart, probed, an
   expect(server).toMatchObject({
     readinessProbe: { httpGet: { path: "/readyz" } },
     livenessProbe: { httpGet: { path: "/healthz" } },
+    // A migration of the database may take long, and nothing is listened to meanwhile.
+    startupProbe: { httpGet: { path: "/healthz" }, periodSeconds: 2, failureThreshold: 1_800 },
   });
   const delay = env.find(({ name }) => name === "DRAIN_DELAY_MS")?.value;
   expect((pod?.terminationGracePeriodSeconds ?? 0) * 1_000).toBeGreaterThan(stopMs(delay));
@@ -85,6 +87,7 @@ test("swarm-stack.yml has a server on each node, which is told apart, and given 
   expect(Object.keys(server.environment).filter((name) => !variables.has(name))).toEqual([]);
   expect(server).toMatchObject({
     environment: { SERVER_ID: "{{.Node.Hostname}}" },
+    healthcheck: { start_period: "1h" },
     deploy: { mode: "global", update_config: { order: "stop-first", parallelism: 1 } },
     ports: [{ mode: "host" }],
   });

@@ -148,6 +148,13 @@ export class TestServer implements AsyncDisposable {
     return (await this.api<Invocation>("GET", `/v1/invocations/${id}`)).body.data;
   }
 
+  /** Returns the final record of a call that was answered: it comes a moment after the last byte of an answer that streams. */
+  async ended(id: string): Promise<Invocation> {
+    let record = await this.invocation(id);
+    await eventually(async () => (record = await this.invocation(id)).finished_at !== null);
+    return record;
+  }
+
   async logs(id: string): Promise<InvocationLogs> {
     return (await this.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`)).body.data;
   }

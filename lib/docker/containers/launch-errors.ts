@@ -23,6 +23,15 @@ export function isGateMissing(error: unknown): error is EngineError {
   );
 }
 
+/** Returns whether somebody has removed a container that was created and not started yet. */
+export function isContainerRemoved(error: unknown): error is EngineError {
+  return (
+    isEngineStatus(error, 404, 409) &&
+    ["container start", "container attach"].includes(error.operation) &&
+    /no such container|marked for removal/i.test(error.message)
+  );
+}
+
 /** Returns whether the engine may not set a limit of a container's processes: runc and crun name the call. */
 export function isLimitRefused(error: unknown): error is EngineError {
   return error instanceof EngineError && /rlimit/i.test(error.message);

@@ -16,7 +16,15 @@ import { cellSpec } from "./cells/cell-spec.ts";
 import { ContainerChannel } from "./container-channel.ts";
 import { type ContainerSetting, containerSpec, droppedCapabilities } from "./container-spec.ts";
 import type { GateVolume } from "./gate-volume.ts";
-import { gateHidden, isGateMissing, isImageGone, isLimitRefused, isNetworkLost, refusal } from "./launch-errors.ts";
+import {
+  gateHidden,
+  isContainerRemoved,
+  isGateMissing,
+  isImageGone,
+  isLimitRefused,
+  isNetworkLost,
+  refusal,
+} from "./launch-errors.ts";
 import type { OpenFiles } from "./open-files.ts";
 import type { OwnContainer, OwnContainers } from "./own-containers.ts";
 import type { SettingsCheck } from "./settings-check.ts";
@@ -79,8 +87,10 @@ export class Launcher implements Disposable {
       return await this.#launchWithinLimits(fn, signal, network);
     } catch (error) {
       // No byte of a call has reached the gate: it is safe to try again, and the next start finds the gate lost or damaged.
-      if (!isGateMissing(error)) throw refusal(fn, error);
-      log.warn("the gate of a container is missing, trying once more", {
+      const isRemoved = isContainerRemoved(error);
+      if (!isRemoved && !isGateMissing(error)) throw refusal(fn, error);
+      const what = isRemoved ? "a container was removed before its start" : "the gate of a container is missing";
+      log.warn(`${what}, trying once more`, {
         function_id: fn.id,
         problem: error.message,
       });

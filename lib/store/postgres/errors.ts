@@ -28,8 +28,9 @@ export function sqlStateOf(error: unknown): string {
 /** Returns whether a statement or a transaction failed as its connection was cut, or as the database is away. */
 export function isCut(error: unknown): boolean {
   const state = sqlStateOf(error);
-  // 08: connection exceptions; 57P01 to 57P05: the server stops, has crashed, starts, or ends the session; 25P03: it was idle.
-  if (state.startsWith("08") || state.startsWith("57P0") || state === "25P03") return true;
+  // 08: connection exceptions; 57P01 to 57P05: the server stops, has crashed, starts, or ends the session; 25P03 and 25P04: it was idle, or the transaction
+  // took longer than an administrator allows.
+  if (state.startsWith("08") || state.startsWith("57P0") || state === "25P03" || state === "25P04") return true;
   return (
     codeOf(error).startsWith("ERR_POSTGRES_CONNECTION") ||
     ["ECONNREFUSED", "ECONNRESET", "ENOENT"].includes(codeOf(error))
@@ -39,6 +40,12 @@ export function isCut(error: unknown): boolean {
 /** Returns whether a transaction was undone as another one was in its way: to run it again is right. */
 export function isRival(error: unknown): boolean {
   return ["40001", "40P01"].includes(sqlStateOf(error));
+}
+
+/** Returns whether a transaction was undone as another one had a lock for too long, or was in its way; also of an error that was mapped. */
+export function isInTheWay(error: unknown): boolean {
+  const cause = error instanceof AppError ? error.cause : error;
+  return isRival(cause) || sqlStateOf(cause) === "55P03";
 }
 
 /** Returns whether nothing was done as the database of that connection can only be read: another one may have taken its place. */
@@ -78,6 +85,8 @@ export function mapError(error: unknown): unknown {
   if (error instanceof DeadlineError || isCut(error)) {
     return unavailable("The database does not answer: try again later", error);
   }
+  // After all tries.
+  if (isRival(error)) return unavailable("The database is too busy: try again later", error);
   if (isUnable(error)) return unavailable("The database cannot be used: try again later", error);
   // 22021: in a parameter; 22P05: in its JSON.
   if (state === "22021" || state === "22P05") {
@@ -96,7 +105,8 @@ function unavailable(message: string, cause: unknown): AppError {
 const HINTS: readonly (readonly [states: readonly string[], hint: string])[] = [
   [["28"], "check its user and password"],
   [["3D000"], "create it first"],
-  [["42501", "3F000"], "let its user own the database"],
+  [["42501"], "let its user own the database"],
+  [["3F000"], "create the schema that is its search_path"],
   // A pool of connections does not know the limits of sessions, or gives a session's statements to another one.
   [["08P01", "26000", "42P05"], "give the address of PostgreSQL itself, not that of PgBouncer"],
   [["22023", "42704"], "check the parameters of its URL"],

@@ -65,7 +65,7 @@ export class PostgresNotices implements Notices, Disposable {
     const whole = JSON.stringify({ from, ...ids });
     const payload = Buffer.byteLength(whole) > LONGEST ? JSON.stringify({ from, more: true }) : whole;
     try {
-      await client.run("select pg_notify($channel, $payload)", { channel: CHANNEL, payload });
+      await client.notify(CHANNEL, payload);
     } catch (error) {
       // The others find out by looking.
       log.debug("the other servers were not told of changes", { reason: messageOf(error) });

@@ -3,6 +3,7 @@ import { TIMEOUT_SLACK_MS } from "../../domain/limits.ts";
 import type { Logger } from "../../log.ts";
 import { StoreError } from "../errors.ts";
 import type { Client } from "./client/client.ts";
+import { SCHEMA } from "./client/schema.ts";
 import { awayProblem } from "./errors.ts";
 
 /** The time between two looks at the lock and at the database's clock. */
@@ -17,7 +18,7 @@ const BEHIND_MS = TIMEOUT_SLACK_MS / 2;
 const BEAT = `
   select case
       when exists (select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted) then 1
-      when pg_try_advisory_lock(hashtextextended('slipway ' || $id, 0)) then 1
+      when pg_try_advisory_lock(hashtextextended('slipway ' || $id, ${SCHEMA})) then 1
       else 0
     end as held, (extract(epoch from clock_timestamp()) * 1000)::double precision as now`;
 

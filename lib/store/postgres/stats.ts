@@ -5,6 +5,7 @@ import type { Counted, KeptStatsQuery, StatsBucket, StatsStore } from "../stats.
 import { talliesOf } from "../tallies.ts";
 import { decodeTally } from "../tally-encoding.ts";
 import type { Client, Statements } from "./client/client.ts";
+import { LOCK_KEY } from "./client/schema.ts";
 import { Figures } from "./figures.ts";
 import { INVOCATION, invocationOf, type InvocationRow } from "./tables/invocations.ts";
 
@@ -58,7 +59,7 @@ export class PostgresStats implements StatsStore {
 
   /** Part of a transaction: takes the lock of the figures until its end; returns whether nobody else has it. */
   async tryLock(statements: Statements): Promise<boolean> {
-    const sql = "select case when pg_try_advisory_xact_lock($lock::bigint) then 1 else 0 end as taken";
+    const sql = `select case when pg_try_advisory_xact_lock(${LOCK_KEY}) then 1 else 0 end as taken`;
     return (await statements.get<{ taken: number }>(sql, { lock: LOCK }))?.taken === 1;
   }
 
@@ -76,7 +77,7 @@ export class PostgresStats implements StatsStore {
 
   /** Part of a transaction: moves what ended after `furthest` to now, at most a batch; returns how many rows were moved. */
   async takeBack(statements: Statements, now: number, furthest: number): Promise<number> {
-    await statements.run("select pg_advisory_xact_lock($lock::bigint)", { lock: LOCK });
+    await statements.run(`select pg_advisory_xact_lock(${LOCK_KEY})`, { lock: LOCK });
     let moved = 0;
     for (const name of NAMES) moved += await this.#figures[name].takeBack(statements, now, furthest);
     return moved;

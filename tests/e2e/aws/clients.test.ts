@@ -113,7 +113,7 @@ describe("boto3", () => {
   });
 
   test("has a parser of event streams that reads those of this server", async () => {
-    await program("pieces", "cat >/dev/null; echo seen >&2; printf one; sleep 0.2; printf two; exit 4", {
+    await program("pieces", "cat >/dev/null; echo seen >&2; printf one; sleep 1; printf two; exit 4", {
       stream: true,
     });
     const { status, type, events } = (await runPython("event_stream.py", server.url, "pieces")) as {

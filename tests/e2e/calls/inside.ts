@@ -32,6 +32,8 @@ export async function inspected(server: TestServer, fn: Named, format: string): 
   const caller = new AbortController();
   const call = server.invoke(fn, { do: "sleep" }, { signal: caller.signal }).catch(() => undefined);
   await pool(server, fn, ({ busy }) => busy === 1);
+  // That of an earlier call may be going still.
+  await containersBecome(1, fn);
   const said = await engine.docker("inspect", "--format", format, ...(await containersOf(fn)));
   caller.abort();
   await call;

@@ -45,10 +45,8 @@ class World implements AsyncDisposable {
   }
 
   /** Returns the record of a call that has ended. */
-  async recordOf(answer: Response): Promise<Invocation> {
-    const id = answer.headers.get("x-request-id") ?? "";
-    await eventually(async () => (await this.server.invocation(id)).status !== "running");
-    return this.server.invocation(id);
+  recordOf(answer: Response): Promise<Invocation> {
+    return this.server.ended(answer.headers.get("x-request-id") ?? "");
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -75,6 +73,23 @@ async function readToCut(answer: Response): Promise<{ readonly bytes: number; re
   }
 }
 
+/** The calls after which an answer must have come up to its cut. */
+const MOST_CUTS = 5;
+
+/**
+ * Makes a call whose answer is cut after so many bytes, and returns it. The reader must get all of them; but one that a busy machine
+ * keeps from reading until the connection is reset loses the last ones, and the call is made again.
+ */
+async function cutAfter(bytes: number, call: () => Promise<Response>): Promise<Response> {
+  for (let made = 1; ; made++) {
+    const answer = await call();
+    const read = await readToCut(answer);
+    if (read.cut && read.bytes < bytes && made < MOST_CUTS) continue;
+    expect(read).toEqual({ bytes, cut: true });
+    return answer;
+  }
+}
+
 describe("an answer of the contract stdio", () => {
   test("of up to 64 KiB waits for the exit code, and a longer one comes while the function runs", async () => {
     await using world = await World.start();
@@ -83,9 +98,8 @@ describe("an answer of the contract stdio", () => {
     expect([short.status, short.headers.get("content-length")]).toEqual([500, "65536"]);
     expect(short.headers.get("x-function-exit-code")).toBe("3");
     await short.arrayBuffer();
-    const long = await run(url, "head -c 200000 /dev/zero; exit 3");
+    const long = await cutAfter(200_000, () => run(url, "head -c 200000 /dev/zero; exit 3"));
     expect([long.status, long.headers.get("x-function-exit-code")]).toEqual([200, null]);
-    expect(await readToCut(long)).toEqual({ bytes: 200_000, cut: true });
     const failed = { status: "failed", reason: "function_failed", exit_code: 3, response_bytes: 200_000 };
     expect(await world.recordOf(long)).toMatchObject(failed);
     const began = Promise.withResolvers<void>();
@@ -117,16 +131,15 @@ describe("an answer of the contract stdio", () => {
       expect([cut, bytes <= LIMIT]).toEqual([true, true]);
       expect(await world.recordOf(answer)).toMatchObject({ status: "failed", reason: "response_too_large" });
     }
-    const killed = await run(url, "head -c 100000 /dev/zero; kill -9 $$");
-    expect(await readToCut(killed)).toEqual({ bytes: 100_000, cut: true });
+    const killed = await cutAfter(100_000, () => run(url, "head -c 100000 /dev/zero; kill -9 $$"));
     expect(await world.recordOf(killed)).toMatchObject({ status: "failed", reason: "function_failed", signal: 9 });
     const left = await run(url, "head -c 100000 /dev/zero; exec sleep 60");
     const reader = left.body?.getReader();
     await reader?.read();
     await reader?.cancel();
     expect(await world.recordOf(left)).toMatchObject({ status: "cancelled" });
-    const late = await run(await world.make("/late", { timeout_ms: 1_000 }), "head -c 100000 /dev/zero; exec sleep 60");
-    expect(await readToCut(late)).toEqual({ bytes: 100_000, cut: true });
+    const brief = await world.make("/late", { timeout_ms: 1_000 });
+    const late = await cutAfter(100_000, () => run(brief, "head -c 100000 /dev/zero; exec sleep 60"));
     expect(await world.recordOf(late)).toMatchObject({ status: "timed_out", reason: "function_timeout" });
   });
 });
@@ -135,9 +148,8 @@ describe("an answer with `stream`", () => {
   test("begins with its first byte and has no limit, unless it is stored or has no body", async () => {
     await using world = await World.start();
     const url = await world.make("/stream", { stream: true });
-    const small = await run(url, "printf x; exit 3");
+    const small = await cutAfter(1, () => run(url, "printf x; exit 3"));
     expect(small.status).toBe(200);
-    expect(await readToCut(small)).toEqual({ bytes: 1, cut: true });
     const large = await run(url, `exec head -c ${3 * LIMIT} /dev/zero`);
     expect(await readToCut(large)).toEqual({ bytes: 3 * LIMIT, cut: false });
     expect(await world.recordOf(large)).toMatchObject({ status: "succeeded", response_bytes: 3 * LIMIT });

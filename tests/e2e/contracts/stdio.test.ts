@@ -68,7 +68,7 @@ describe("a function by the contract stdio", () => {
       const answer = await run("exec cat", long.subarray(0, length));
       expect(answer.status).toBe(200);
       expect(Buffer.compare(Buffer.from(await answer.arrayBuffer()), long.subarray(0, length))).toBe(0);
-      const record = await own.invocation(answer.headers.get("x-request-id") ?? "");
+      const record = await own.ended(answer.headers.get("x-request-id") ?? "");
       expect(record).toMatchObject({ contract: "stdio", request_bytes: length + 9, response_bytes: length });
     }
     for (const [line, status, said] of ANSWERS) {

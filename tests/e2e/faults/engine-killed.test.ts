@@ -76,7 +76,8 @@ test("a killed engine costs full pools their instances; when it is back they ref
   const filled = () => Promise.all([full(warm, own, 3), full(warm, shared, 2)]);
   await filled();
   // The instances and the network holder.
-  const before = await ownedContainers(engine.client);
+  let before: readonly string[] = [];
+  await eventually(async () => (before = await ownedContainers(engine.client)).length === 6);
   expect(before).toHaveLength(6);
   engine.kill();
   // The engine's containers survive it; the server has lost their streams.
@@ -102,6 +103,7 @@ test("an engine that hangs gives new calls 503 within the engine timeout and run
   await expectProblem(await call, "function_timeout");
   await expectWithin(took, engineTimeoutMs + 500);
   // From the heartbeat's next failure on, calls are refused at once.
-  expect(await eventually(async () => (await fetch(`${server.url}/readyz`)).status === 503, 10_000)).toBe(true);
+  const isAway = async () => (await fetch(`${server.url}/readyz`)).status === 503;
+  expect(await eventually(isAway, engineTimeoutMs + 10_000)).toBe(true);
   thaw();
 });

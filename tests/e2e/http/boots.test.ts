@@ -55,7 +55,9 @@ test("POST /v1/functions warns of a function that exits, and the pool, the boot 
 
 test("PATCH /v1/functions/:id warns of a port on which nothing listens, and says which port does", async () => {
   await using fn = await register(server, { max_calls: 0 });
-  const change = { port: 9999, boot_timeout_ms: 1_000, environment: { LISTEN: "3000" } };
+  // One that listens long before the time is up, however busy the machine.
+  const command = ["sh", "-c", "exec httpd -f -p 3000 -h /tmp"];
+  const change = { port: 9999, boot_timeout_ms: 1_000, command };
   const changed = await server.api<{ warnings?: string[] }>("PATCH", `/v1/functions/${fn.id}`, change);
   const [warning = ""] = changed.body.data.warnings ?? [];
   expect([changed.status, warning]).toEqual([200, expect.stringContaining("3000")]);

@@ -7,7 +7,7 @@ import { TestServer } from "../../support/server.ts";
 /** A server that says how it was called, and does what the path says. */
 const APP = `
 console.log("starting on " + process.env.PORT); // once it listens it may be called, and what it prints is of that call
-Bun.serve({ port: Number(process.env.LISTEN ?? process.env.PORT), idleTimeout: 0, async fetch(request) {
+Bun.serve({ port: Number(process.env.PORT), idleTimeout: 0, async fetch(request) {
   const { pathname, searchParams } = new URL(request.url);
   if (pathname === "/status") return new Response("said", { status: Number(searchParams.get("code")), headers: { "Retry-After": "1" } });
   if (pathname === "/exit") process.exit(Number(searchParams.get("code")));
@@ -136,7 +136,9 @@ test("a server that ends before it listens: 502 boot_failed, with its exit code 
 });
 
 test("a server on another port: 504 boot_timeout, which names that port", async () => {
-  const fn = await register({ environment: { LISTEN: "3000" }, boot_timeout_ms: 1_500, probe: false });
+  // One that listens long before the time is up, however busy the machine.
+  const command = ["sh", "-c", "exec httpd -f -p 3000 -h /tmp"];
+  const fn = await register({ command, boot_timeout_ms: 1_500, probe: false });
   const answer = await server.invoke(fn);
   const { reason, message } = (await answer.json()) as { reason: string; message: string };
   expect([answer.status, reason]).toEqual([504, "boot_timeout"]);

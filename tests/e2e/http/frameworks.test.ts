@@ -110,7 +110,7 @@ test("Express knows its client and its address, sets cookies, reads JSON, and an
   expect([broken.status, broken.headers.get("content-type")]).toEqual([500, "text/html; charset=utf-8"]);
   await broken.text();
   await expectLog(broken, "Error: no such table: notes\n    at ");
-  expect(await server.invocation(broken.headers.get("x-request-id") ?? "")).toMatchObject({ status: "failed" });
+  expect(await server.ended(broken.headers.get("x-request-id") ?? "")).toMatchObject({ status: "failed" });
 });
 
 test("Fastify, which listens on loopback alone, checks what it is sent by its schema, logs, and streams 5 MiB through", async () => {
@@ -172,7 +172,7 @@ test("com.sun.net.httpserver, which boots slowly, has booted before its call", a
   const answer = await server.invoke({ id }, "größe");
   expect([answer.status, await answer.text()]).toEqual([200, "1 / GRÖSSE"]);
   expect(timingOf(answer).how).toBe("warm");
-  const record = await server.invocation(answer.headers.get("x-request-id") ?? "");
+  const record = await server.ended(answer.headers.get("x-request-id") ?? "");
   expect(record).toMatchObject({ start: "warm", boot_ms: expect.any(Number) });
   // The next one is booting, and is not waited for.
   expect((await server.api("DELETE", `/v1/functions/${id}`)).status).toBe(200);

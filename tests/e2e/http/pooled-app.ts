@@ -6,10 +6,10 @@ import { containersBecome } from "../pool/pools.ts";
 
 /**
  * A server that says which of its instances it is, and how many calls that has had. A call may wait until so many are present
- * (`hold`), and do work of so many milliseconds when its answer is out, and print that it has (`work`). Its variables have it exit (`FAIL`), listen elsewhere (`LISTEN`) or turn in circles while it waits (`SPIN`).
+ * (`hold`), and do work of so many milliseconds when its answer is out, and print that it has (`work`). Its variables have it exit (`FAIL`) or turn in circles while it waits (`SPIN`).
  */
 const APP = `
-const { FAIL, LISTEN, PORT, SPIN, TOKEN = null, RELEASE = null } = process.env;
+const { FAIL, PORT, SPIN, TOKEN = null, RELEASE = null } = process.env;
 if (FAIL) { console.log("no DATABASE_URL"); process.exit(3); }
 const id = crypto.randomUUID();
 const held = [];
@@ -17,7 +17,7 @@ let open = 0;
 let calls = 0;
 console.log("starting");
 if (SPIN) setInterval(() => { const end = Date.now() + 5; while (Date.now() < end); }, 10);
-Bun.serve({ port: Number(LISTEN ?? PORT), hostname: "0.0.0.0", idleTimeout: 0, async fetch(request) {
+Bun.serve({ port: Number(PORT), hostname: "0.0.0.0", idleTimeout: 0, async fetch(request) {
   open++;
   const call = ++calls;
   try {

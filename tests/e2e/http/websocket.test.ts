@@ -158,6 +158,8 @@ describe("a WebSocket to a server in Bun", () => {
     await client.closed;
     const { id, status } = await ended();
     expect(status).toBe("succeeded");
+    // The server may print after it has closed its side.
+    await eventually(async () => (await server.logs(id)).entries.length > 0);
     const { entries } = await server.logs(id);
     expect(entries.map(({ text }) => text)).toEqual(["closed 4001 enough\n"]);
   });

@@ -79,7 +79,7 @@ test("an extension that ends before its time is told of as AWS does, and so is o
     502,
     { errorType: "Extension.Crash", errorMessage: `RequestId: ${id} Error: exit status 4` },
   ]);
-  expect(await server.invocation(id)).toMatchObject({ status: "failed", reason: "function_failed" });
+  expect(await server.ended(id)).toMatchObject({ status: "failed", reason: "function_failed" });
   expect(await eventually(async () => (await logOf(crashed)).includes("\tError Type: Extension.Crash\n"))).toBe(true);
 });
 

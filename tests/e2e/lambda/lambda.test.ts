@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { Invocation, InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
+import type { InvocationLogs } from "../../../lib/domain/calls/invocations.ts";
 import { eventually } from "../../support/pace.ts";
 import { TestServer } from "../../support/server.ts";
 import { register } from "./lambda-function.ts";
@@ -54,7 +54,7 @@ test("each end of a call is told as AWS tells it, in the answer and in the log",
     const id = response.headers.get("x-request-id") ?? "";
     expect([response.status, response.headers.get("x-amz-function-error")]).toEqual([status, "Unhandled"]);
     expect(await response.json()).toEqual({ errorType, errorMessage: expect.stringContaining(errorMessage) });
-    expect(await recordOf(id)).toMatchObject({ reason, contract: "lambda" });
+    expect(await server.ended(id)).toMatchObject({ reason, contract: "lambda" });
     expect(await eventually(async () => (await logOf(id)).includes(`REPORT RequestId: ${id}\tDuration: `))).toBe(true);
     const log = await logOf(id);
     expect(log).toMatch(/START RequestId: \S+ Version: 1\nevent [^]*END RequestId: /);
@@ -77,7 +77,7 @@ test("an instance that is kept serves one call after another, and its memory is 
   const [, measured = "0"] = /\tMax Memory Used: (\d+) MB\n/.exec(await logOf(id)) ?? [];
   expect(Number(measured)).toBeGreaterThan(40);
   expect(Number(measured)).toBeLessThan(fn.memory_bytes / 2 ** 20);
-  expect((await recordOf(id)).peak_memory_bytes).toBeGreaterThan(40 * 2 ** 20);
+  expect((await server.ended(id)).peak_memory_bytes).toBeGreaterThan(40 * 2 ** 20);
   // One that exits is replaced.
   await (await server.invoke(fn, { exit: 1 })).text();
   expect(await (await server.invoke(fn, {})).json()).toMatchObject({ calls: 1 });
@@ -93,10 +93,6 @@ test("a function that cannot start says so to who registers it, and to each call
   expect(exits.warnings).toEqual([expect.stringContaining("exited with code 3 before it asked for its first call")]);
   expect(await (await server.invoke(exits, {})).json()).toMatchObject({ errorType: "Runtime.ExitError" });
 });
-
-async function recordOf(id: string): Promise<Invocation> {
-  return (await server.api<Invocation>("GET", `/v1/invocations/${id}`)).body.data;
-}
 
 async function logOf(id: string): Promise<string> {
   const { body } = await server.api<InvocationLogs>("GET", `/v1/invocations/${id}/logs`);

@@ -48,7 +48,7 @@ test("AWS's own client for Node.js, in an image laid out like AWS's, gets events
   const thrown = await server.invoke(fn, { do: "throw" });
   expect(thrown.headers.get("x-amz-function-error")).toBe("Unhandled");
   expect(await thrown.json()).toMatchObject({ errorType: "RangeError", errorMessage: "out of luck" });
-  const record = await server.invocation(thrown.headers.get("x-request-id") ?? "");
+  const record = await server.ended(thrown.headers.get("x-request-id") ?? "");
   expect(record).toMatchObject({ status: "failed", reason: "function_failed" });
   const large = await server.invoke(fn, { do: "large" });
   expect(large.headers.get("x-amz-function-error")).toBe("Unhandled");
@@ -96,7 +96,7 @@ test("a request by a route is the event of a function URL, and the answer is wha
   expect([thrown.status, await thrown.json()]).toEqual([502, { message: "Internal Server Error" }]);
   const malformed = await at("/node/?do=malformed");
   expect(malformed.status).toBe(502);
-  const record = await server.invocation(malformed.headers.get("x-request-id") ?? "");
+  const record = await server.ended(malformed.headers.get("x-request-id") ?? "");
   expect(record).toMatchObject({ status: "failed", reason: "invalid_response" });
   expect(record.message).toContain('The function\'s answer has a malformed name in header 1 of "headers"');
 });

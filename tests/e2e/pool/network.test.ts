@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { acquireEngine, type Engine } from "../../../.ci/engine/engine.ts";
 import { fixture } from "../../support/images.ts";
-import { slowdown } from "../../support/pace.ts";
+import { eventually, slowdown } from "../../support/pace.ts";
 import { containersBecome, containersOf, full, isWarm, type Named, pool, startOf, warmServer } from "./pools.ts";
 
 let engine: Engine;
@@ -39,8 +39,14 @@ describe("share_network", () => {
     expect(new Set([...mine.joined, ...others.joined]).size).toBe(2);
     await engine.docker("kill", ...mine.holders);
     expect((await server.invoke(one, { do: "exit" })).status).toBe(200);
-    await full(server, one, 2);
-    const renewed = await networksOf(one);
+    // The server may hear of it only now, and what was in the lost network takes a moment to go.
+    let renewed = mine;
+    const isRenewed = async () => {
+      await full(server, one, 2);
+      renewed = await networksOf(one);
+      return renewed.joined.length === 2 && !renewed.holders.some((id) => mine.holders.includes(id));
+    };
+    expect(await eventually(isRenewed, 20_000)).toBe(true);
     expect(renewed.holders).not.toEqual(mine.holders);
     expect(new Set(renewed.joined)).toEqual(new Set(renewed.holders.map((id) => `container:${id}`)));
   });

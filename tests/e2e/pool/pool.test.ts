@@ -74,7 +74,10 @@ describe("a pool", () => {
 
   test("fails no call while others kill ready instances", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { warm_min: 5 });
+    const fn = await server.createFunction(image, { warm_min: 1, warm_max: 5 });
+    // One before the others, so that the oldest is not used first.
+    await full(server, fn, 1);
+    await server.api("PATCH", `/v1/functions/${fn.id}`, { warm_min: 5 });
     for (let round = 0; round < 2; round++) {
       await full(server, fn, 5);
       await containersBecome(5, fn);

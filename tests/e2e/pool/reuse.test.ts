@@ -83,11 +83,13 @@ describe("reuse", () => {
 
   test("ends after idle_ttl_ms without calls", async () => {
     await using server = await warmServer();
-    const fn = await server.createFunction(image, { max_calls: 0, idle_ttl_ms: 1_000 });
+    const fn = await server.createFunction(image, { max_calls: 0 });
     expect((await server.invoke(fn, { do: "exit" })).status).toBe(200);
     await pool(server, fn, ({ ready }) => ready > 0);
     const { environment } = await seenBy(await server.invoke(fn, { do: "env" }));
     expect((await containersOf(fn)).join()).toContain(environment["HOSTNAME"] ?? "none");
+    // Not before: it could end while this test looks for it.
+    await server.api("PATCH", `/v1/functions/${fn.id}`, { idle_ttl_ms: 1_000 });
     expect(await pool(server, fn, ({ target }) => target === 0)).toMatchObject({ busy: 0, starting: 0 });
     await pool(server, fn, ({ ready }) => ready === 0);
     await containersBecome(0, fn);

@@ -70,18 +70,6 @@ async function eventsOf(id: string, lastEventId = "") {
     });
 }
 
-/** Waits until a queued or running invocation reaches a state. */
-async function nextState(id: string, wanted: Invocation["status"]): Promise<void> {
-  const response = await fetch(`${server.url}/v1/invocations/${id}/events`);
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    const [, states = ""] = /event: state\ndata: .*?"status":"running"(.*)$/s.exec(text) ?? [];
-    if (states.includes(`"status":"${wanted}"`)) return;
-  }
-}
-
 /** Waits until the function has printed something, and returns what came until then. */
 async function printed(id: string): Promise<string> {
   const response = await fetch(`${server.url}/v1/invocations/${id}/events`);
@@ -150,9 +138,12 @@ describe("an asynchronous call", () => {
     expect(await ended(id)).toMatchObject({ status: "dead", attempts: 1 });
     const later = await shell(`echo '{"retry_after_ms":3600000}' > $CONTEXT_PATH/response.meta.json; exit 1`);
     const waiting = await submit({}, { to: later.id });
-    await nextState(waiting.id, "queued");
-    const { run_at, status } = await invocation(waiting.id);
-    expect(status).toBe("queued");
+    const isBack = async () => {
+      const { status, attempts } = await invocation(waiting.id);
+      return status === "queued" && attempts === 1;
+    };
+    expect(await eventually(isBack, 20_000)).toBe(true);
+    const { run_at } = await invocation(waiting.id);
     expect(Date.parse(run_at ?? "") - Date.now()).toBeGreaterThan(3_500_000);
     expectSuccess(await server.api("POST", `/v1/invocations/${waiting.id}/cancel`));
   });
@@ -185,8 +176,9 @@ describe("an asynchronous call", () => {
   });
 
   test("can be followed: states and log lines as they happen, then the end", async () => {
-    const fn = await shell("for i in 1 2 3; do echo line $i; sleep 0.1; done");
-    const { id } = await submit({}, { to: fn.id, query: "&delay_ms=200" });
+    const fn = await shell("for i in 1 2 3; do echo line $i; sleep 0.5; done");
+    // Long enough to be followed from before it runs.
+    const { id } = await submit({}, { to: fn.id, query: "&delay_ms=1500" });
     const events = await eventsOf(id);
     const states = events.flatMap(({ event, data }) => (event === "state" ? [data.status] : []));
     expect(states).toEqual(["queued", "running", "succeeded"]);

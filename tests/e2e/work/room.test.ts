@@ -28,7 +28,8 @@ test("many asynchronous calls that are due at once leave a quarter of the places
     const reply = await server.api<InvocationPage>("GET", "/v1/invocations?status=running");
     return expectSuccess(reply).invocations.length;
   };
-  expect(await eventually(async () => (await running()) > 0)).toBe(true);
+  // They begin one after the other if some were not submitted in time.
+  expect(await eventually(async () => (await running()) >= 3)).toBe(true);
   expect(await running()).toBe(3);
   const response = await server.invoke(quick, {});
   expect(response.status).toBe(200);

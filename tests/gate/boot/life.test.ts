@@ -43,7 +43,7 @@ describe("booting", () => {
     await using own = await scratch();
     const { path, up, gone } = await witness(own.path);
     const script = `exec 9>${path}; echo up >&9; echo waiting for the database; sleep 1000 & sleep 1000`;
-    await using gate = await BootGate.boot(sh(script), freePort(), { bootTimeoutMs: 500 });
+    await using gate = await BootGate.boot(sh(script), freePort(), { bootTimeoutMs: 1_000 });
     await up;
     await gate.expect("not_listening");
     await gone;
@@ -110,7 +110,8 @@ describe("FINISH", () => {
     for (const freeze of [false, true]) {
       const port = freePort();
       await using gate = await BootGate.booted(app("echo", port, "127.0.0.1", "--stubborn"), port, { freeze });
-      gate.conversation.finish(300);
+      // Enough for an app on a busy machine to hear the first signal.
+      gate.conversation.finish(1_000);
       expect(await gate.expect("exit")).toMatchObject({ signal: 9 });
       expect(gate.logs).toContain("no\n");
     }

@@ -56,9 +56,10 @@ test("an app is frozen from the end of a call to the next", async () => {
   };
   const first = await counts();
   gate.conversation.endCall();
-  await Bun.sleep(300); // 60 ticks, if it ran
+  await Bun.sleep(1_000); // 200 ticks, if it ran
   gate.conversation.beginCall();
-  expect((await counts()) - first).toBeLessThan(20);
+  // On a busy machine some go by until it is frozen, and until it answers.
+  expect((await counts()) - first).toBeLessThan(100);
 });
 
 test("a port that is taken is FAILED", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { TestServer } from "../../support/server.ts";
-import { startBrowser } from "../support/browser.ts";
+import { COMPLAINT, opened, startBrowser } from "../support/browser.ts";
 import { expectError } from "../support/replies.ts";
 
 /** A browser may have to be installed (13 s if the packages are near), and starts in 2 s. */
@@ -77,10 +77,12 @@ test(
     const asked: string[] = [];
     const complaints: string[] = [];
     page.on("request", (request) => asked.push(request.url()));
-    page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+    page.on("console", (message) => {
+      if (message.type() === "error" && message.text() !== COMPLAINT) complaints.push(message.text());
+    });
     page.on("pageerror", (error) => complaints.push(error.message));
 
-    await page.goto(`${server.url}/docs`);
+    await opened(page, `${server.url}/docs`, () => page.locator("#search").waitFor());
     expect(await page.title()).toBe("Slipway manual");
     await page.keyboard.press("/");
     await page.keyboard.type("signature webhooks");

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { fixture } from "../../support/images.ts";
 import { TestServer } from "../../support/server.ts";
-import { startBrowser } from "../support/browser.ts";
+import { COMPLAINT, opened, startBrowser } from "../support/browser.ts";
 import { OpenApiDocument } from "../support/openapi-document.ts";
 
 /** A browser may have to be installed first, which takes 13 s or more; it starts in 2 s. */
@@ -20,11 +20,12 @@ test(
     const asked: string[] = [];
     const complaints: string[] = [];
     page.on("request", (request) => asked.push(request.url()));
-    page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+    page.on("console", (message) => {
+      if (message.type() === "error" && message.text() !== COMPLAINT) complaints.push(message.text());
+    });
     page.on("pageerror", (error) => complaints.push(error.message));
 
-    await page.goto(`${server.url}/swagger`);
-    await page.waitForSelector(".opblock");
+    await opened(page, `${server.url}/swagger`, () => page.waitForSelector(".opblock"));
     expect(await page.title()).toBe("Slipway API");
     const texts = async (selector: string) => (await page.locator(selector).allTextContents()).map(plain);
     const methods = await texts(".opblock-summary-method");

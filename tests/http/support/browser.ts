@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrowserContext, chromium } from "playwright-core";
+import { type BrowserContext, chromium, type Page, type Request } from "playwright-core";
 import { ensureProgram, findProgram } from "../../../.ci/packages.ts";
 
 /** Flags that keep the browser from contacting its maker's servers at every start. */
@@ -12,6 +12,29 @@ const QUIET = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+/** The error of a request that Chromium gives up because the machine has another interface, as it has with each container of other tests. */
+const GIVEN_UP = "net::ERR_NETWORK_CHANGED";
+/** Its complaint about one. */
+export const COMPLAINT = `Failed to load resource: ${GIVEN_UP}`;
+
+/** Opens an address and waits until the page is ready, again for as long as Chromium has given up one of its requests meanwhile. */
+export async function opened(page: Page, url: string, isReady: () => Promise<unknown>): Promise<void> {
+  for (let isWhole = false; !isWhole;) {
+    isWhole = true;
+    const note = (request: Request) => {
+      if (request.failure()?.errorText === GIVEN_UP) isWhole = false;
+    };
+    page.on("requestfailed", note);
+    try {
+      await page.goto(url);
+      await isReady();
+    } catch (error) {
+      if (isWhole) throw error;
+    }
+    page.off("requestfailed", note);
+  }
+}
 
 /** Starts a headless Chromium with an empty profile and further flags; installs Debian's if there is none. */
 export async function startBrowser(

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../../lib/clock.ts";
 import { Client } from "../../../lib/store/postgres/client/client.ts";
-import { migrate } from "../../../lib/store/postgres/migrations/migrations.ts";
+import { migrate, MIGRATIONS as TABLES } from "../../../lib/store/postgres/migrations/migrations.ts";
 import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
 import { MIGRATIONS } from "../../../lib/store/sqlite/migrations/migrations.ts";
 import { eventually } from "../../support/pace.ts";
@@ -29,7 +29,7 @@ test("the rows of the configuration become what the migrations of SQLite make of
   await a.pulledImages.record(pulled("of a"));
   await b.pulledImages.record(pulled("of b"));
   await using client = new Client(url, { connections: 1 });
-  const migrations = [...MIGRATIONS, NEXT];
+  const migrations = { tables: TABLES, rows: [...MIGRATIONS, NEXT] };
   const rows = () =>
     client.all<{ owner: string; id: string; record: string | null }>(
       `select owner, id, record from configuration where kind in ('functions', 'secrets', 'pulled_images') order by owner, id`,

@@ -1,7 +1,10 @@
 import { SQL, type TransactionSQL } from "bun";
 import { DeadlineError, isCut, isElsewhere, isRival, mapError } from "../errors.ts";
+import { Listener } from "./listener.ts";
+import { longTransaction } from "./long-transaction.ts";
 import { Primary } from "./primary.ts";
 import { Pulse } from "./pulse.ts";
+import { CHANNEL_NAME } from "./schema.ts";
 import { type Bindings, numbered, plain, valuesOf } from "./statement.ts";
 
 /** Connections: with 4 a server submits a third as much as with 8, and more than 16 gain nothing. */
@@ -13,6 +16,8 @@ const DEADLINE_MS = 10_000;
  * for a lock, ends alone, before the server's own deadline, which takes all connections along.
  */
 const SESSION = {
+  // Locks are taken before what they protect is read, which only this level sees as it is then: an administrator may have set another one.
+  default_transaction_isolation: "read committed",
   tcp_keepalives_idle: "10",
   tcp_keepalives_interval: "5",
   tcp_keepalives_count: "3",
@@ -62,12 +67,12 @@ interface Unanswered {
   left: number;
 }
 
-/** A client of a PostgreSQL database, and the only place that uses Bun's. All errors are mapped to ours. */
+/** A client of a PostgreSQL database, and with its folder the only place that uses Bun's. All errors are mapped to ours. */
 export class Client implements Statements, AsyncDisposable {
   readonly #connect: () => SQL;
   readonly #deadlineMs: number;
-  /** By channel. */
-  readonly #listeners = new Map<string, (payload?: string) => void>();
+  readonly #connectOne: () => SQL;
+  readonly #listener: Listener;
   readonly #pulse: Pulse;
   readonly #unanswered = new Set<Unanswered>();
   #sql: SQL;
@@ -84,18 +89,26 @@ export class Client implements Statements, AsyncDisposable {
   ) {
     this.#primary = primary;
     const whole = withSession(url);
-    const connect = (max: number, onChange?: () => void) =>
-      new SQL(whole, { max, bigint: true, connectionTimeout: 5, onconnect: onChange, onclose: onChange });
-    this.#connect = () => connect(connections, () => void this.#changes++);
+    const connect = (max: number, onconnect?: () => void, onclose = onconnect) =>
+      new SQL(whole, { max, bigint: true, connectionTimeout: 5, onconnect, onclose });
+    const changed = () => void this.#changes++;
+    this.#connect = () => connect(connections, changed);
+    this.#connectOne = () => connect(1);
+    this.#listener = new Listener((onClose) =>
+      connect(1, changed, () => {
+        changed();
+        onClose();
+      }),
+    );
     this.#pulse = new Pulse(() => {
-      const sql = connect(1);
+      const sql = this.#connectOne();
       return { ask: () => sql.unsafe("select 1"), close: () => sql.close({ timeout: 0 }) };
     });
     this.#deadlineMs = deadline_ms;
     this.#sql = this.#connect();
   }
 
-  /** Runs a statement. It is run again if its connection is cut, so it must be right to run it twice. */
+  /** Runs a statement. It is run again if its connection is cut, or another one was in its way, so it must be right to run it twice. */
   async all<Row>(sql: string, bindings: Bindings = {}): Promise<Row[]> {
     return (await this.#once(sql, bindings)).rows as Row[]; // the caller knows its own statement
   }
@@ -133,63 +146,53 @@ export class Client implements Statements, AsyncDisposable {
   }
 
   /**
-   * Runs `work` in one transaction that may take hours: its statements, and the commit, each have the deadline. It is not run
-   * again.
+   * Runs `work` in one transaction that may take hours, and a statement of it, too: as long as the database answers other sessions, and knows that
+   * of the transaction. It is not run again.
    */
   async longTransaction<T>(work: (statements: Transaction) => Promise<T>): Promise<T> {
-    const { promise: late, reject } = Promise.withResolvers<never>();
     const client = this.#sql;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const goOn = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        void client.close({ timeout: 0 }).catch(() => undefined);
-        reject(new DeadlineError(`The database has not answered within ${this.#deadlineMs} ms`));
-      }, this.#deadlineMs);
-    };
-    goOn();
-    const run = client.begin(async (transaction) => {
-      const limit = `set local statement_timeout = ${this.#deadlineMs}`;
-      await transaction.unsafe(`${limit}; set local idle_in_transaction_session_timeout = ${this.#deadlineMs}`);
-      const result = await work(statementsOn(transaction, goOn));
-      goOn();
-      return result;
-    });
     try {
-      return await Promise.race([run, late]);
+      return await longTransaction(
+        { client, connect: this.#connectOne, lookMs: this.#deadlineMs, giveUp: () => this.#giveUp(client) },
+        (transaction) => work(statementsOn(transaction)),
+      );
     } catch (error) {
       throw mapError(error);
-    } finally {
-      clearTimeout(timer);
     }
   }
 
-  /** Calls `run` with each notification on a channel, and without one when it listens (again): what came before has been missed. */
+  /** Calls `run` with each notification on a channel of this schema, and without one when it listens (again): what came before has been missed. */
   async listen(channel: string, run: (payload?: string) => void): Promise<void> {
-    this.#listeners.set(channel, run);
-    await this.#bounded((client) => client.listen(channel, run, () => run()));
+    const found = await this.get<{ name: string }>(`select ${CHANNEL_NAME} as name`, { channel });
+    await this.#bounded(() => this.#listener.listen(found?.name ?? channel, run));
+  }
+
+  /** Notifies a channel of this schema, at the end of the transaction if it is given one. */
+  async notify(channel: string, payload = "", statements: Statements = this): Promise<void> {
+    await statements.run(`select pg_notify(${CHANNEL_NAME}, $payload)`, { channel, payload });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#pulse[Symbol.asyncDispose](), this.#sql.close({ timeout: 0 })]);
+    const own = [this.#pulse, this.#listener];
+    await Promise.all([...own.map((one) => one[Symbol.asyncDispose]()), this.#sql.close({ timeout: 0 })]);
   }
 
   #reconnect(): void {
     this.#changes++;
     this.#checking = undefined;
     this.#sql = this.#connect();
-    for (const [channel, run] of this.#listeners)
-      void this.#sql.listen(channel, run, () => run()).catch(() => undefined);
+    this.#listener.renew();
   }
 
   async #once(sql: string, bindings: Bindings): Promise<Result> {
-    try {
-      return await this.#bounded((client) => execute(client, sql, bindings)).catch((error: unknown) => {
-        if (!isCut(error) && !isElsewhere(error)) throw error;
-        return this.#bounded((client) => execute(client, sql, bindings));
-      });
-    } catch (error) {
-      throw mapError(error);
+    let cuts = 0;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#bounded((client) => execute(client, sql, bindings));
+      } catch (error) {
+        const again = isRival(error) ? tries < TRIES : (isCut(error) || isElsewhere(error)) && cuts++ === 0;
+        if (!again) throw mapError(error);
+      }
     }
   }
 
@@ -275,12 +278,8 @@ interface Result {
   readonly count: number;
 }
 
-/** `before` is called before each statement. */
-function statementsOn(transaction: TransactionSQL, before: () => void = () => undefined): Transaction {
-  const run = (sql: string, bindings: Bindings = {}) => {
-    before();
-    return execute(transaction, sql, bindings);
-  };
+function statementsOn(transaction: TransactionSQL): Transaction {
+  const run = (sql: string, bindings: Bindings = {}) => execute(transaction, sql, bindings);
   const all = async <Row>(sql: string, bindings?: Bindings): Promise<Row[]> => (await run(sql, bindings)).rows as Row[]; // the caller knows its own statement
   return {
     all,

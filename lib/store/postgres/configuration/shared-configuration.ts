@@ -198,7 +198,7 @@ export class SharedConfiguration {
       await transaction.run("update configuration_state set forgotten = $forgotten::bigint", { forgotten });
     }
     await transaction.run("update configuration_state set version = $version::bigint", { version });
-    await transaction.run(`notify ${CHANNEL}`);
+    await this.#client.notify(CHANNEL, "", transaction);
   }
 
   /** Makes the mirror what has just been written. */

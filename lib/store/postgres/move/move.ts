@@ -13,9 +13,6 @@ import { begin, end, filledBy, openTarget, shownUrl } from "./target.ts";
 const BATCH = 1_000;
 const BATCH_LENGTH = 4 * 1024 * 1024;
 
-/** The time that a statement may take: the last ones read everything that was written. */
-const DEADLINE_MS = 600_000;
-
 /** The rows of a table that have moved so far, of all that it has. */
 export interface Progress {
   readonly table: string;
@@ -86,7 +83,7 @@ interface Move {
 
 async function moveAll({ sqlite, url, id, ending }: Move, options: MoveOptions): Promise<MovedRows> {
   const rows: Record<string, number> = {};
-  await using client = new Client(url, { connections: 1, deadline_ms: DEADLINE_MS });
+  await using client = new Client(url, { connections: 1 });
   try {
     await client.longTransaction(async (transaction) => {
       await begin(transaction);

@@ -16,10 +16,11 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
   "figures_sizes",
 ]);
 
-/** Returns the URL of a database as it may be shown: without user and password. */
+/** Returns the URL of a database as it may be shown, with the schema that it names: without user and password. */
 export function shownUrl(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname}${port === "" ? "" : `:${port}`}${pathname}`;
+  const { hostname, port, pathname, searchParams } = new URL(url);
+  const schema = searchParams.get("search_path");
+  return `${hostname}${port === "" ? "" : `:${port}`}${pathname}${schema === null ? "" : `?search_path=${schema}`}`;
 }
 
 /** Connects to the database at a URL and makes our tables in it if it is empty. Throws a `StoreError`. */

@@ -367,7 +367,7 @@ test(
     await tabTo("Keys");
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "Keys" }).waitFor();
-    expect(await page.getByRole("link", { name: "Keys" }).isVisible()).toBe(false);
+    await page.getByRole("link", { name: "Keys" }).waitFor({ state: "hidden" });
     await tabTo("Revoke");
     await page.keyboard.press("Enter");
     const dialog = page.getByRole("dialog");
