@@ -69,10 +69,10 @@ test("a server that has not reported itself for 10 seconds is dead, and is forgo
   await using a = await openServer(database.url, "a");
   await using b = await openServer(database.url, "b");
   await b.members.begin();
-  await database.run("update servers set heartbeat = heartbeat - 9000");
+  await database.run("update servers set heartbeat = heartbeat - 5000");
   await a.members.list();
   expect(a.members.living).toBe(2);
-  await database.run("update servers set heartbeat = heartbeat - 1000 where id = 'b'");
+  await database.run("update servers set heartbeat = heartbeat - 5000 where id = 'b'");
   expect(await a.members.list()).toMatchObject([{ id: "a" }, { id: "b", living: false }]);
   expect(a.members.living).toBe(1);
   await database.run("update servers set heartbeat = heartbeat - 86400000 where id = 'b'");

@@ -141,9 +141,13 @@ function childrenOf(pid: number): number[] {
   return text === "" ? [] : text.split(" ").map(Number);
 }
 
-/** Returns whether a process of PostgreSQL serves a client: its title says which user and database. */
+/** Returns if a process of PostgreSQL serves a client: its title says which user and database. It may have ended meanwhile. */
 function isConnection(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("postgres: slipway ");
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("postgres: slipway ");
+  } catch {
+    return false;
+  }
 }
 
 /** Sends a signal to a process that may have ended meanwhile. */

@@ -61,7 +61,7 @@ export class Balancer implements AsyncDisposable {
 
   /** Returns the number of calls that a server has at the moment. */
   async callsAt(place: number): Promise<number> {
-    return Number((await this.#statistics(place))["scur"]);
+    return Number((await this.#statistics(place))["scur"] ?? 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
