@@ -61,6 +61,8 @@ export interface Store extends AsyncDisposable {
   applyManifest(writes: ManifestWrites, options: Basis & { readonly dry_run: boolean }): Promise<void>;
   /** Rejects with the reason if the database cannot be used. Returns what its owner should know besides, with the remedy; undefined for nothing. */
   check(): Promise<string | undefined>;
+  /** The way to remove what was encrypted with a key that is lost, as a part of a sentence to the owner of the database. */
+  readonly lostKeyRemedy: string;
   /** True while the database can be used, as far as is known without waiting for it. */
   readonly isUp: boolean;
 }

@@ -23,14 +23,16 @@ export interface ProxiedRequest {
  * - `swap`: forwards it with another word of the same length in the place of one, and returns the reply.
  * - `upload`, `download`: passes on this many bytes of the request or of the reply, then stops reading.
  * - `lines`: passes on the reply line by line, and stops reading after the line with which all lines so far are enough.
+ * - `after`: forwards it once something has happened, and returns the reply.
  */
-export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault;
+export type Fault = "pass" | "reset" | "hang" | "garbage" | "error" | "lose" | "stall" | PartialFault | LateFault;
 type PartialFault =
   | { readonly swap: readonly [string, string] }
   | { readonly cut: number }
   | { readonly upload: number }
   | { readonly download: number }
   | { readonly lines: (passed: readonly string[]) => boolean };
+type LateFault = { readonly after: Promise<unknown> };
 
 /** Chooses the fault of each request. */
 export type Rule = (request: ProxiedRequest) => Fault;
@@ -155,8 +157,12 @@ export class EngineProxy implements AsyncDisposable {
         client.end(errorReply('{"message":"the proxy says so"}'));
         client.resume();
         return;
-      default:
-        this.#forward(client, Buffer.concat([Buffer.from(oneRequest(head), "latin1"), rest]), fault);
+      default: {
+        const bytes = Buffer.concat([Buffer.from(oneRequest(head), "latin1"), rest]);
+        if (typeof fault === "object" && "after" in fault)
+          void fault.after.then(() => client.destroyed || this.#forward(client, bytes, "pass"));
+        else this.#forward(client, bytes, fault);
+      }
     }
   }
 

@@ -245,7 +245,9 @@ export class ImageResolver implements PlatformImages {
       this.#deps.log.info("pull finished", { image: reference });
     } catch (error) {
       this.#deps.metrics.pulls.inc({ result: error instanceof AppError ? error.reason : "internal" });
-      this.#deps.log.warn("pull failed", { image: reference, error });
+      // A registry that refuses is no fault of ours that a stack could explain.
+      const why = error instanceof AppError ? { problem: error.message } : { error };
+      this.#deps.log.warn("pull failed", { image: reference, ...why });
       throw error;
     }
   }

@@ -176,7 +176,7 @@ export function hasEnded({ status }: Pick<Build, "status">): boolean {
 }
 
 /** Which builds to list, the newest first. */
-export interface BuildQuery {
+export interface BuildListQuery {
   readonly name: string | null;
   readonly status: BuildStatus | null;
   /** Only builds whose row has a lower number. */
@@ -193,7 +193,7 @@ export interface RawBuildListQuery {
 }
 
 /** Reads a query. Throws `invalid_request`. */
-export function parseBuildQuery({ name, status, cursor, limit }: RawBuildListQuery): BuildQuery {
+export function parseBuildListQuery({ name, status, cursor, limit }: RawBuildListQuery): BuildListQuery {
   return {
     name: name ?? null,
     status: status ?? null,

@@ -187,7 +187,7 @@ function sentBy(
   const { credentials, key_always } = needs;
   const key = credentials === undefined ? keyOf(request) : credentials.keyIn(request);
   if (key === undefined) {
-    const identified = holderOf(request, server, needs, policy);
+    const identified = sessionCaller(request, server, needs, policy);
     return identified && { identified, is_dispensable: false };
   }
   const identified = policy.keys.identify(key);
@@ -197,11 +197,11 @@ function sentBy(
 }
 
 /**
- * Returns the holder of the session that a browser sent; undefined without a valid one. It opens the API and the pages, and no
+ * Returns the caller whose session a browser sent; undefined without a valid one. It opens the API and the pages, and no
  * function's route: what a page there does must not be done with the rights of its visitor. Throws `forbidden` for a request
  * that none of our own pages has made.
  */
-function holderOf(
+function sessionCaller(
   request: Request,
   server: Server<unknown> | null,
   needs: Needs,

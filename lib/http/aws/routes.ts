@@ -8,7 +8,7 @@ import type { Guard } from "../access/guard.ts";
 import { AbandonedCalls } from "./wire/abandoned.ts";
 import { AwsError, awsError } from "./wire/errors.ts";
 import { invoke, invokeAsync } from "./calls/invoke.ts";
-import { type Asked, findOperation, PREFIXES, type Served, SERVED } from "./wire/operations.ts";
+import { type AskedOperation, findOperation, PREFIXES, type Served, SERVED } from "./wire/operations.ts";
 import { getFunction, getFunctionConfiguration, listFunctions, listVersions } from "./functions/reads.ts";
 import { invokeWithResponseStream } from "./calls/stream.ts";
 import type { AwsNeed, AwsRequest, AwsServices, AwsTools } from "./wire/tools.ts";
@@ -100,12 +100,12 @@ function jsonAnswer(body: object | void, status: number, id: string): Response {
   return body === undefined ? new Response(null, { status, headers }) : Response.json(body, { status, headers });
 }
 
-function endpointOf(found: Asked | undefined): Endpoint | undefined {
+function endpointOf(found: AskedOperation | undefined): Endpoint | undefined {
   const served = SERVED.find((name) => name === found?.operation);
   return served === undefined ? undefined : ENDPOINTS[served];
 }
 
-function notServed(method: string, path: string, found: Asked | undefined): AppError {
+function notServed(method: string, path: string, found: AskedOperation | undefined): AppError {
   if (found === undefined) {
     return new AwsError("ResourceNotFoundException", `AWS's API has no ${method} ${path.slice(0, 80)}`, "not_found");
   }

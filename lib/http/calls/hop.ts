@@ -1,7 +1,7 @@
 import { Elysia } from "elysia";
-import { encodeAnswer } from "../../services/cluster/hop-message.ts";
-import { HOP_PATH } from "../../services/cluster/hop-signature.ts";
-import { READY_CALLS_HEADER } from "../../services/cluster/hops.ts";
+import { AppError } from "../../domain/errors.ts";
+import { encodeAnswer } from "../../services/cluster/wire/hop-answer.ts";
+import { type CheckedRequest, HOP_PATH, REFUSAL_HEADER } from "../../services/cluster/hop-signature.ts";
 import type { ReceivedHops } from "../../services/cluster/received-hops.ts";
 import { expectedBytes } from "./body-memory.ts";
 import type { CallDeps } from "./invoke.ts";
@@ -15,24 +15,33 @@ export function hopRoutes(hops: ReceivedHops | undefined, calls: CallDeps) {
   // Without other servers there is no such path.
   if (hops === undefined) return app;
   const { bodyMemory, readBody, request_bytes, slowReaders, server } = calls;
+  const accept = async (request: Request, hop: CheckedRequest): Promise<Response> => {
+    if (hop.isForPredecessor) throw new AppError("conflict", "This call was for an earlier process of this server");
+    const limit = request_bytes + HEAD_BYTES;
+    const room = bodyMemory.take(expectedBytes(request, limit), () => "another server");
+    try {
+      const message = await readBody(request, limit);
+      bodyMemory.shrink(room, message.length);
+      hop.checkBody(message);
+      const call = await hops.run(message, request.signal);
+      void call.answering.catch(() => undefined).finally(() => bodyMemory.release(room));
+      // Its reader may wait for the function for long.
+      slowReaders.follow({ request, server: server(), onUndelivered: () => undefined });
+      return new Response(encodeAnswer(call, hop.seal), { headers: { "Content-Type": "application/octet-stream" } });
+    } catch (error) {
+      bodyMemory.release(room);
+      throw error;
+    }
+  };
   return app.post(
     HOP_PATH,
-    async ({ request }) => {
-      const checkBody = hops.check(request);
-      const limit = request_bytes + HEAD_BYTES;
-      const room = bodyMemory.take(expectedBytes(request, limit), () => "another server");
+    async ({ request, set }) => {
+      const hop = hops.check(request);
       try {
-        const message = await readBody(request, limit);
-        bodyMemory.shrink(room, message.length);
-        checkBody(message);
-        const { answering, readyCalls } = await hops.run(message, request.signal);
-        void answering.catch(() => undefined).finally(() => bodyMemory.release(room));
-        // Its reader may wait for the function for long.
-        slowReaders.follow({ request, server: server(), onUndelivered: () => undefined });
-        const headers = { "Content-Type": "application/octet-stream", [READY_CALLS_HEADER]: String(readyCalls) };
-        return new Response(encodeAnswer(answering), { headers });
+        return await accept(request, hop);
       } catch (error) {
-        bodyMemory.release(room);
+        // Nothing of the call is left here. The server that has sent it believes that of this one only.
+        set.headers[REFUSAL_HEADER] = hop.seal.refusal;
         throw error;
       }
     },

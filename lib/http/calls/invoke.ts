@@ -28,7 +28,7 @@ import { callDetail } from "../openapi/calls.ts";
 import { type Guard, resource } from "../access/guard.ts";
 import {
   accepted,
-  type Asked,
+  type SubmissionWishes,
   checkSynchronous,
   isAsynchronous,
   shownOnRoutes,
@@ -63,7 +63,7 @@ interface Called {
   readonly target: Target;
   readonly path: CallPath;
   /** Queues the call if its sender wants that; undefined if it cannot be asynchronous. */
-  readonly submission?: Asked | undefined;
+  readonly submission?: SubmissionWishes | undefined;
   /** True if the caller may read the record of its call. */
   readonly may_read: boolean;
 }

@@ -1,13 +1,13 @@
 import { Elysia } from "elysia";
 import type { Clock } from "../../clock.ts";
-import { OUTPUT_PATH, type SharedOutput } from "../../services/cluster/shared-output.ts";
+import { OUTPUT_PATH, type SharedOutput, signedLines } from "../../services/cluster/shared-output.ts";
 import { textStream } from "../wire/event-stream.ts";
 import type { CallDeps } from "./invoke.ts";
 
 /** The most bytes of the id of an invocation. */
 const ID_BYTES = 1024;
-/** Lines of JSON; an empty one says that the server is still there. */
-const LINES = { type: "application/x-ndjson", beat: "\n" } as const;
+/** Signed lines of JSON; an empty one says that the server is still there. */
+const LINES = { type: "text/plain", beat: "\n" } as const;
 
 interface OutputTools extends Pick<CallDeps, "readBody" | "slowReaders" | "server"> {
   readonly clock: Clock;
@@ -22,7 +22,7 @@ export function outputRoutes(output: SharedOutput | undefined, tools: OutputTool
   return app.post(
     OUTPUT_PATH,
     async ({ request }) => {
-      const checkBody = output.check(request);
+      const { seal, checkBody } = output.check(request);
       const body = await readBody(request, ID_BYTES);
       checkBody(body);
       const id = Buffer.from(body).toString();
@@ -30,7 +30,9 @@ export function outputRoutes(output: SharedOutput | undefined, tools: OutputTool
       slowReaders.follow({ request, server: server(), onUndelivered: () => undefined });
       return textStream(clock, LINES, (sink) =>
         output.follow(id, {
-          pass: (entries, past) => sink.write(`${JSON.stringify(entries)}\n`, past),
+          pass: (entries, past) => {
+            for (const line of signedLines(entries, seal)) sink.write(`${line}\n`, past);
+          },
           end: () => sink.end(),
         }),
       );

@@ -55,7 +55,7 @@ export const SubmissionQuery = t.Object(
 type Shown = (invocation: Invocation) => Partial<Invocation>;
 
 /** The wishes of an asynchronous call; on a route they are the route's own. */
-export interface Asked {
+export interface SubmissionWishes {
   readonly query?: RawSubmissionQuery;
   /** The caller who chose what is in the query. */
   readonly caller?: Caller;
@@ -86,7 +86,7 @@ export class Submissions {
   async take(
     request: Request,
     call: Omit<InvokeCall, "signal"> & { readonly request: BufferedRequest },
-    { query = {}, caller, shown }: Asked,
+    { query = {}, caller, shown }: SubmissionWishes,
     idempotency?: IdempotentRequest,
   ): Promise<Response | undefined> {
     const prefers = prefersAnswerLater(request);
@@ -114,7 +114,7 @@ export class Submissions {
 }
 
 /** Returns whether the sender of a call does not wait for its answer. */
-export function isAsynchronous(request: Request, { query = {} }: Pick<Asked, "query">): boolean {
+export function isAsynchronous(request: Request, { query = {} }: Pick<SubmissionWishes, "query">): boolean {
   return query.async === "true" || prefersAnswerLater(request);
 }
 

@@ -24,7 +24,7 @@ export type Framing =
   | { readonly kind: "until_close" };
 
 /** The request that an answer is for. */
-export interface Asked {
+export interface AskedRequest {
   readonly method: string;
   /** True if 101 may be the answer. */
   readonly upgrade: boolean;
@@ -41,12 +41,12 @@ const NO_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
  * and nothing says twice how the body ends. Interim answers (1xx) are dropped; they count towards the limit.
  */
 export class ResponseHeadReader {
-  readonly #asked: Asked;
+  readonly #asked: AskedRequest;
   #line: Uint8Array[] = [];
   #lines: string[] = [];
   #bytes = 0;
 
-  constructor(asked: Asked) {
+  constructor(asked: AskedRequest) {
     this.#asked = asked;
   }
 
@@ -147,7 +147,7 @@ function bodyOf(
   status: number,
   headers: readonly ResponseHeader[],
   old: boolean,
-  { method }: Asked,
+  { method }: AskedRequest,
 ): Pick<ResponseHead, "framing" | "length"> {
   const lengths = headers.filter(([name]) => name === "content-length").map(([, value]) => value);
   const codings = headers.filter(([name]) => name === "transfer-encoding").map(([, value]) => value);

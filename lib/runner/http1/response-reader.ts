@@ -1,6 +1,6 @@
 import { BodyReader } from "./body-reader.ts";
 import { MalformedResponse } from "./malformed-response.ts";
-import { type Asked, type Framing, type ResponseHead, ResponseHeadReader } from "./response-head.ts";
+import { type AskedRequest, type Framing, type ResponseHead, ResponseHeadReader } from "./response-head.ts";
 
 /** A part of an answer, in the order in which they come: one head, pieces of the body, one end. */
 export type ResponsePart =
@@ -21,7 +21,7 @@ export class ResponseReader {
   #persistent = false;
   #ended = false;
 
-  constructor(asked: Asked) {
+  constructor(asked: AskedRequest) {
     this.#heads = new ResponseHeadReader(asked);
   }
 

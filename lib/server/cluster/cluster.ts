@@ -1,3 +1,4 @@
+import { COLLECTED_BYTES } from "../../domain/limits.ts";
 import type { Platform } from "../../runner/platform.ts";
 import type { Runner } from "../../runner/runner.ts";
 import { HopCheck } from "../../services/cluster/hop-signature.ts";
@@ -40,11 +41,14 @@ export function createCluster(
   const engine = () => platform.identity;
   const members = stack.use(new Members({ store, url: config.advertiseUrl, version, readyCalls, engine, clock, log }));
   const key = vault.keyFor("calls passed on to other servers");
-  const peers = new Peers({ members, version, clock });
-  const hops = new Hops({ runner, peers, key, version, clock, log });
+  const peers = new Peers({ members, version, key, clock });
+  const whole_bytes = Math.max(config.maxResponseBytes, COLLECTED_BYTES);
+  const hops = new Hops({ runner, peers, key, version, whole_bytes, clock, log });
   const check = new HopCheck(key, members, clock);
   const invoke: Calls["invocations"]["invoke"] = (call) => calls().invocations.invoke(call);
-  const receivedHops = new ReceivedHops({ check, members, functions, invocations: { invoke }, runner, version });
+  const recorded: Calls["invocations"]["recorded"] = (id) => calls().invocations.recorded(id);
+  const invocations = { invoke, recorded };
+  const receivedHops = new ReceivedHops({ check, members, functions, invocations, runner, version, clock });
   const sharedOutput = new SharedOutput({ check, events: () => calls().events, history });
   const lostServers = stack.use(new LostServers({ store: left, history, functions, clock, log, tracing }));
   return {

@@ -45,7 +45,7 @@ export class SessionService {
     return written({ ...head, signature: this.#sign(head, hashToken(token)) });
   }
 
-  /** Returns the holder of a session; undefined unless it is valid now. */
+  /** Returns the caller of a session; undefined unless it is valid now. */
   identify(session: string): Caller | undefined {
     const parts = read(session);
     const { clock, ended } = this.#deps;

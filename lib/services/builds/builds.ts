@@ -2,7 +2,7 @@ import type { Clock } from "../../clock.ts";
 import {
   type Build,
   type BuildPage,
-  type BuildQuery,
+  type BuildListQuery,
   type BuildReason,
   type BuildRequest,
   builtImageName,
@@ -100,7 +100,7 @@ export class BuildService implements AsyncDisposable {
     );
   }
 
-  list(query: BuildQuery): BuildPage {
+  list(query: BuildListQuery): BuildPage {
     const page = this.#deps.store.list(query);
     // The step of a build that runs is only known here.
     return { ...page, builds: page.builds.map((build) => this.#builds.get(build.id)?.record ?? build) };

@@ -13,10 +13,21 @@ export interface InvokeCall {
   readonly signal: AbortSignal;
   /** True if the answer is to be stored: its body is then one that has arrived. */
   readonly collect?: boolean;
+  /** True if its record is read as soon as it has ended: then it is written at once. */
+  readonly reads_record?: true;
   /** True if another server has passed it on: it is refused if there is no instance ready for it, and leaves no record then. */
   readonly ready_only?: true;
   /** Called when it has its instance. */
   readonly onStart?: () => void;
+}
+
+/** A call that another server has answered. */
+export interface PassedOn {
+  readonly answer: Answer;
+  /** Resolves when the body of the answer has come to its end, or will not. */
+  readonly answered: Promise<void>;
+  /** Resolves when the record is final, and written; or if that is not known. Neither of both rejects. */
+  readonly recorded: Promise<void>;
 }
 
 /** Other servers, which may have an instance ready when there is none here. */
@@ -25,7 +36,7 @@ export interface Elsewhere {
    * Has one of them answer a call; undefined if it is to be made here. `stopped` aborts when this server ends its calls. Throws
    * `instance_lost` if one may have run it; and the reason why it was ended here if one runs it, and so writes its record.
    */
-  invoke(call: InvokeCall, stopped: AbortSignal): Promise<Answer | undefined> | undefined;
+  invoke(call: InvokeCall, stopped: AbortSignal): Promise<PassedOn | undefined> | undefined;
 }
 
 /** A call with its function as it runs, and what ends it. */

@@ -23,7 +23,7 @@ import type { FunctionService } from "../functions/functions.ts";
 import type { Tracing } from "../tracing/tracing.ts";
 import type { KeptMemory } from "./bodies/kept-body.ts";
 import { PassingBodies } from "./bodies/passing-bodies.ts";
-import type { Answer, BegunCall, Elsewhere, InvokeCall } from "./call.ts";
+import type { Answer, BegunCall, Elsewhere, InvokeCall, PassedOn } from "./call.ts";
 import { CallRecords } from "./call-records.ts";
 import type { InvocationEvents } from "./events.ts";
 import { known, newRecord, rounded } from "./record.ts";
@@ -63,6 +63,8 @@ export class InvocationService implements AsyncDisposable {
   readonly #active = new TaskGroup();
   /** The ends of the records of calls that have their answer, by their ids. */
   readonly #endings = new NamedTasks(this.#active);
+  /** The same for those that another server has answered: it still has to write them. */
+  readonly #passedOn = new NamedTasks(this.#active);
   /** The controllers that end the calls that run. Not listeners of one signal: to add and remove one takes longer than all of this. */
   readonly #running = new Set<AbortController>();
   /** Aborts with the reason why all calls end. */
@@ -81,7 +83,7 @@ export class InvocationService implements AsyncDisposable {
     const there = this.#deps.elsewhere?.invoke(call, this.#stop.signal);
     if (there === undefined) return this.#active.add(this.#invoke(call));
     const made = there.then(
-      (answer) => answer ?? this.#invoke(call),
+      (passed) => (passed === undefined ? this.#invoke(call) : this.#answered(call.id, passed)),
       (error: unknown) => this.#records.lost(call, error),
     );
     return this.#active.add(made);
@@ -97,7 +99,7 @@ export class InvocationService implements AsyncDisposable {
   }
 
   async get(id: string): Promise<Invocation> {
-    await this.#deps.recorder.flush();
+    await Promise.all([this.#deps.recorder.flush(), this.#passedOn.ended(id)]);
     const found = await this.#deps.history.get(id);
     if (found === undefined) throw notFound("invocation", id);
     return found;
@@ -114,9 +116,15 @@ export class InvocationService implements AsyncDisposable {
     return { entries: entries ?? [], dropped_bytes: log_dropped_bytes };
   }
 
-  /** Waits until the record of a call that was made here is final: all that its function has printed is in it. Not for other calls. */
+  /** Waits until the record of a call that came in here is final: all that its function has printed is in it. Not for other calls. */
   ended(id: string): Promise<void> {
     return this.#endings.ended(id);
+  }
+
+  /** Waits until the record of a call that is made here is final, and written, if that is possible. */
+  async recorded(id: string): Promise<void> {
+    await this.ended(id);
+    await this.#deps.recorder.flush();
   }
 
   /** Notes in the record that the function's answer did not reach its caller in whole. */
@@ -275,5 +283,12 @@ export class InvocationService implements AsyncDisposable {
     const ended = run.ended.then((last) => passed.then(() => finish(last)));
     this.#endings.add(call.id, ended);
     return { invocation: running, response: { ...response, body: passing.download(response.body) } };
+  }
+
+  /** Takes the answer of another server, which writes the record: whoever reads that here once there is the answer finds all of it. */
+  #answered(id: string, { answer, answered, recorded }: PassedOn): Answer {
+    this.#endings.add(id, recorded);
+    void answered.then(() => this.#passedOn.add(id, recorded));
+    return answer;
   }
 }

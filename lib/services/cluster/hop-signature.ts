@@ -1,9 +1,13 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../clock.ts";
 import { AppError } from "../../domain/errors.ts";
+import { AnswerSeal } from "./wire/answer-seal.ts";
 
 /** The path at which servers pass calls on to each other. */
 export const HOP_PATH = "/cluster/calls";
+
+/** The header of a refusal with its signature: nothing of the call was done, nor will be. */
+export const REFUSAL_HEADER = "X-Slipway-Hop-Refusal";
 
 /** The time for which a signature is good, in milliseconds, by the clock of the database. */
 const GOOD_MS = 10_000;
@@ -14,6 +18,7 @@ const HEADERS = {
   hop: "x-slipway-hop",
   time: "x-slipway-hop-time",
   nonce: "x-slipway-hop-nonce",
+  epoch: "x-slipway-hop-epoch",
   body: "x-slipway-hop-body",
   signature: "x-slipway-hop-signature",
 } as const;
@@ -24,58 +29,82 @@ export interface Receiver {
   readonly epoch: string;
 }
 
-/** Returns the headers with which a call is passed on: only who has the key can make them, for this path, body and process. */
-export function signHop(
-  key: Uint8Array,
-  to: Receiver,
-  body: Uint8Array,
-  now: number,
-  path = HOP_PATH,
-): Record<string, string> {
+/** A request that another server lets in. */
+export interface SignedRequest {
+  /** The headers that say so: only who has the key can make them, for this path, body and process. */
+  readonly headers: Record<string, string>;
+  /** The signatures of its answer. */
+  readonly seal: AnswerSeal;
+}
+
+/** Signs a request to another server. */
+export function signHop(key: Uint8Array, to: Receiver, body: Uint8Array, now: number, path = HOP_PATH): SignedRequest {
   const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(NONCE_BYTES))).toString("hex");
   const signed = { time: String(now), nonce, body: hashOf(body) };
-  return {
+  const signature = signatureOf(key, to, path, signed);
+  const headers = {
     [HEADERS.hop]: "1",
     [HEADERS.time]: signed.time,
     [HEADERS.nonce]: nonce,
+    [HEADERS.epoch]: to.epoch,
     [HEADERS.body]: signed.body,
-    [HEADERS.signature]: signatureOf(key, to, path, signed).toString("hex"),
+    [HEADERS.signature]: signature.toString("hex"),
   };
+  return { headers, seal: new AnswerSeal(key, signature) };
 }
 
-/** Checks the signatures of calls that other servers pass on, each of which is good once. */
+/** A request whose signature is right. */
+export interface CheckedRequest {
+  /** The signatures of its answer. */
+  readonly seal: AnswerSeal;
+  /** True if it was signed for an earlier process of this server, which had ended by then: nobody has done what it asks for, nor will. */
+  readonly isForPredecessor: boolean;
+  /** Throws `unauthorized` unless this is its body. */
+  readonly checkBody: (body: Uint8Array) => void;
+}
+
+/** Checks the signatures of requests of other servers, each of which is good once. */
 export class HopCheck {
   readonly #key: Uint8Array;
   readonly #own: Receiver;
   readonly #clock: Pick<Clock, "now">;
+  readonly #began: number;
   /** The nonces that were used, and until when they must be remembered; the oldest first. */
   readonly #used = new Map<string, number>();
 
+  /** Make it once this process alone has the id. */
   constructor(key: Uint8Array, own: Receiver, clock: Pick<Clock, "now">) {
     this.#key = key;
     this.#own = own;
     this.#clock = clock;
+    this.#began = clock.now();
   }
 
   /**
-   * Throws `unauthorized` unless a request was signed for this process a moment ago and comes for the first time. Returns the check
-   * of its body, which throws the same: the signature is known to be right before the body is read.
+   * Throws `unauthorized` unless a request was signed for this server a moment ago and comes for the first time. The signature is known
+   * to be right before the body is read.
    */
-  check({ headers }: Pick<Request, "headers">, path = HOP_PATH): (body: Uint8Array) => void {
+  check({ headers }: Pick<Request, "headers">, path = HOP_PATH): CheckedRequest {
     const of = (name: keyof typeof HEADERS) => headers.get(HEADERS[name]) ?? "";
     const signed = { time: of("time"), nonce: of("nonce"), body: of("body") };
+    const epoch = of("epoch");
     const given = Buffer.from(of("signature"), "hex");
-    const right = signatureOf(this.#key, this.#own, path, signed);
+    const right = signatureOf(this.#key, { id: this.#own.id, epoch }, path, signed);
     if (of("hop") !== "1" || given.length !== right.length || !timingSafeEqual(given, right)) throw notSigned();
     const now = this.#clock.now();
     // The signer has written a number.
-    if (Math.abs(now - Number(signed.time)) > GOOD_MS) throw notSigned();
+    const time = Number(signed.time);
+    if (Math.abs(now - time) > GOOD_MS) throw notSigned();
+    const isForPredecessor = epoch !== this.#own.epoch;
+    // The predecessor may have had it, too, before it ended.
+    if (isForPredecessor && time <= this.#began) throw notSigned();
     this.#forget(now);
     if (this.#used.has(signed.nonce)) throw notSigned();
     this.#used.set(signed.nonce, now + 2 * GOOD_MS);
-    return (body) => {
+    const checkBody = (body: Uint8Array) => {
       if (hashOf(body) !== signed.body) throw notSigned();
     };
+    return { seal: new AnswerSeal(this.#key, right), isForPredecessor, checkBody };
   }
 
   #forget(now: number): void {

@@ -3,6 +3,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { SystemState } from "../../domain/system/system.ts";
 import type { Logger } from "../../log.ts";
 import type { Member, MemberStore } from "../../store/members.ts";
+import { Sightings } from "./sightings.ts";
 
 /** The time between two reports, in milliseconds. */
 const BEAT_MS = 2_000;
@@ -30,6 +31,7 @@ export class Members implements AsyncDisposable {
   readonly #deps: MembersDeps;
   /** A random name of this process. */
   readonly epoch: string;
+  readonly #sightings: Sightings;
   #others: readonly Member[] = [];
   #cancel: () => void = () => undefined;
   #beat: Promise<void> = Promise.resolve();
@@ -39,6 +41,7 @@ export class Members implements AsyncDisposable {
   constructor(deps: MembersDeps) {
     this.#deps = deps;
     this.epoch = deps.clock.uuid();
+    this.#sightings = new Sightings(deps);
   }
 
   /** The id of this server. */
@@ -162,6 +165,7 @@ export class Members implements AsyncDisposable {
       engine: engine(),
     });
     this.#others = known.filter(({ age_ms }) => age_ms < DEAD_MS);
+    this.#sightings.note(known.map(({ id, age_ms }) => ({ id, living: age_ms < DEAD_MS })));
     return known;
   }
 }

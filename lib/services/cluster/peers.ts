@@ -1,5 +1,6 @@
 import type { Clock } from "../../clock.ts";
 import type { Member } from "../../store/members.ts";
+import { HOP_PATH, REFUSAL_HEADER, signHop } from "./hop-signature.ts";
 import type { Members } from "./members.ts";
 
 /** The time after which a server that did not answer is asked whether it does again, in milliseconds. */
@@ -14,7 +15,8 @@ interface PeersDeps {
   readonly members: Pick<Members, "others">;
   /** The version of Slipway: servers of another one do not understand this one's calls. */
   readonly version: string;
-  readonly clock: Pick<Clock, "monotonic">;
+  readonly key: Uint8Array;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
 }
 
 /** Chooses the server that a call is passed on to: the one whose ready instances could serve the most of its function, as far as is known. */
@@ -60,24 +62,31 @@ export class Peers {
     return this.#left.get(member)?.get(key) ?? member.ready_calls[key] ?? 0;
   }
 
-  #answers({ url }: Peer): boolean {
-    const until = this.#silent.get(url);
+  #answers(peer: Peer): boolean {
+    const until = this.#silent.get(peer.url);
     if (until === undefined) return true;
     const now = this.#deps.clock.monotonic();
     if (now >= until) {
-      this.#silent.set(url, now + REST_MS);
-      void this.#probe(url);
+      this.#silent.set(peer.url, now + REST_MS);
+      void this.#probe(peer);
     }
     return false;
   }
 
-  async #probe(url: string): Promise<void> {
+  /** Sends a call without content, which only the server itself can refuse. Never rejects. */
+  async #probe(peer: Peer): Promise<void> {
+    const { key, clock } = this.#deps;
+    const body = new Uint8Array();
+    const { headers, seal } = signHop(key, peer, body, clock.now());
+    const abort = new AbortController();
+    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(PROBE_MS)]);
     try {
-      const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(PROBE_MS), ...DIRECT });
-      await response.arrayBuffer();
-      if (response.ok) this.#silent.delete(url);
+      const response = await fetch(`${peer.url}${HOP_PATH}`, { method: "POST", body, headers, signal, ...DIRECT });
+      if (seal.isRefusal(response.headers.get(REFUSAL_HEADER))) this.#silent.delete(peer.url);
     } catch {
       // It still does not answer.
+    } finally {
+      abort.abort();
     }
   }
 }
@@ -86,7 +95,7 @@ export class Peers {
  * The settings of a request to another server. It has a connection of its own: on one that was used before, nobody knows whether a
  * request that fails has arrived.
  */
-export const DIRECT = { keepalive: false, redirect: "manual", proxy: "" } as const;
+export const DIRECT = { keepalive: false, redirect: "manual", proxy: "", decompress: false } as const;
 
 /** Returns whether a server can be reached. */
 export function isPeer(member: Member): member is Peer {

@@ -1,26 +1,24 @@
 import { AppError } from "../../domain/errors.ts";
 import type { Runner } from "../../runner/runner.ts";
-import type { Answer } from "../calls/call.ts";
+import type { Clock } from "../../clock.ts";
 import type { InvocationService } from "../calls/invocations.ts";
 import type { FunctionService } from "../functions/functions.ts";
-import { decodeCall, type HopCall } from "./hop-message.ts";
-import type { HopCheck } from "./hop-signature.ts";
+import type { AcceptedCall } from "./wire/hop-answer.ts";
+import { decodeCall, type HopCall } from "./wire/hop-message.ts";
+import type { CheckedRequest, HopCheck } from "./hop-signature.ts";
 import type { Members } from "./members.ts";
+
+/** The time that a record has to be written together with others, in milliseconds, unless it is read at once. */
+const TOGETHER_MS = 100;
 
 interface ReceivedHopsDeps {
   readonly check: HopCheck;
   readonly members: Pick<Members, "takesCalls">;
   readonly functions: Pick<FunctionService, "get" | "at">;
-  readonly invocations: Pick<InvocationService, "invoke">;
+  readonly invocations: Pick<InvocationService, "invoke" | "recorded">;
   readonly runner: Pick<Runner, "readyCalls" | "versionKey">;
   readonly version: string;
-}
-
-/** A call of another server that has its instance. */
-export interface AcceptedHop {
-  readonly answering: Promise<Answer>;
-  /** The calls of this function that ready instances could serve at once besides. */
-  readonly readyCalls: number;
+  readonly clock: Clock;
 }
 
 /** Runs the calls that other servers pass on, if there is an instance ready for them. */
@@ -31,17 +29,19 @@ export class ReceivedHops {
     this.#deps = deps;
   }
 
-  /** Throws `unauthorized` for a request that no other server has sent; returns the check of its body. */
-  check(request: Request): (body: Uint8Array) => void {
+  /** Throws `unauthorized` for a request that no other server has sent. */
+  check(request: Request): CheckedRequest {
     return this.#deps.check.check(request);
   }
 
   /** Settles when a call has its instance. Throws if it cannot have one at once: then nothing of it is left here. */
-  async run(message: Uint8Array, signal: AbortSignal): Promise<AcceptedHop> {
+  async run(message: Uint8Array, signal: AbortSignal): Promise<AcceptedCall> {
+    // It only asks if this server is there.
+    if (message.length === 0) throw new AppError("invalid_request", "This is a call without content");
     const { call, body } = decodeCall(message);
-    const { functions, invocations, members, runner } = this.#deps;
+    const { clock, functions, invocations, members, runner } = this.#deps;
     if (!members.takesCalls) throw new AppError("shutting_down", "This server is about to stop");
-    const { id, route_id, key_id, collect, request } = call;
+    const { id, route_id, key_id, collect, reads_record, request } = call;
     const current = functions.get(call.function_id);
     const fn = functions.at(current, call.version);
     if (call.slipway !== this.#deps.version || fn?.updated_at !== call.updated_at) throw notKnown(call);
@@ -56,7 +56,11 @@ export class ReceivedHops {
       ...(collect && { collect }),
     });
     await Promise.race([started.promise, answering]);
-    return { answering, readyCalls: runner.readyCalls[runner.versionKey(fn)] ?? 0 };
+    const recorded = async () => {
+      if (!reads_record) await new Promise<void>((resolve) => void clock.after(TOGETHER_MS, resolve));
+      await invocations.recorded(id);
+    };
+    return { answering, readyCalls: runner.readyCalls[runner.versionKey(fn)] ?? 0, recorded };
   }
 }
 

@@ -9,7 +9,7 @@ import type { InvocationEvents } from "../calls/events.ts";
 import { signHop } from "./hop-signature.ts";
 import type { Members } from "./members.ts";
 import { DIRECT, isPeer, type Peer } from "./peers.ts";
-import { OUTPUT_PATH } from "./shared-output.ts";
+import { LINE_CHARACTERS, OUTPUT_PATH, readSignedLine } from "./shared-output.ts";
 
 /** The time after which a server whose output could not be read is asked again, in milliseconds. */
 const REST_MS = 10_000;
@@ -138,22 +138,23 @@ export class RemoteOutput implements AsyncDisposable {
   async *#entries(id: string, peer: Peer, signal: AbortSignal): AsyncGenerator<readonly LogEntry[]> {
     const { key, clock } = this.#deps;
     const body = Buffer.from(id);
+    const { headers, seal } = signHop(key, peer, body, clock.now(), OUTPUT_PATH);
     const response = await fetch(`${peer.url}${OUTPUT_PATH}`, {
       method: "POST",
       body,
-      headers: { ...signHop(key, peer, body, clock.now(), OUTPUT_PATH), "Content-Type": "application/octet-stream" },
+      headers: { ...headers, "Content-Type": "application/octet-stream" },
       signal,
       // It lasts as long as the attempt.
       timeout: false,
       ...DIRECT,
     } satisfies BunFetchRequestInit);
-    if (response.status !== 200 || response.body === null)
-      throw new Error(`it answers ${response.status}: ${await response.text()}`);
+    if (response.status !== 200 || response.body === null) throw new Error(`it answers ${response.status}`);
     let text = "";
     for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
       const lines = (text + piece).split("\n");
       text = lines.pop() ?? "";
-      for (const line of lines) yield line === "" ? [] : (JSON.parse(line) as LogEntry[]); // the other server's `outputRoutes`
+      if (text.length > LINE_CHARACTERS) throw new Error("it sends a line that is too long");
+      for (const line of lines) yield line === "" ? [] : readSignedLine(line, seal);
     }
   }
 }

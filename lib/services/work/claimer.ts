@@ -35,47 +35,56 @@ export class Claimer {
 
   /** Takes work of the functions that have room; undefined if none has. Throws as `Ledger.claim` does: then nothing is taken. */
   async take(): Promise<readonly Taken[] | undefined> {
-    const { ledger, attempts, rotation, clock, lease_ms } = this.#deps;
+    const { attempts, rotation, reserve } = this.#deps;
     const turns = rotation.next(AT_ONCE, (functionId) => attempts.room(functionId));
     if (turns === undefined) return undefined;
-    const places = await this.#reserve(turns);
+    return reserve === undefined ? this.#claim(turns, turns) : this.#takeReserved(turns, reserve);
+  }
+
+  /** Takes work of functions that may need places of those that servers share: as much as could be reserved. */
+  async #takeReserved(turns: Turns, reserve: Reserve): Promise<readonly Taken[]> {
+    const places = await reserved(turns, reserve);
     try {
-      const now = clock.now();
-      const open = within(turns, places);
-      const lease = { now, until: now + lease_ms };
-      const { claimed, left } = open.functions.length === 0 ? NOTHING : await ledger.claim(open, lease);
-      rotation.settle(
-        turns,
-        claimed.map(({ work }) => work.function_id),
-        left,
-      );
+      const claimed = await this.#claim(turns, within(turns, places));
       return claimed.map((one) => ({ ...one, shared_place: places.get(one.work.function_id)?.pop() }));
     } finally {
       for (const unused of places.values()) for (const place of unused) place();
     }
   }
 
-  /** Reserves the places that the turns may need, of the functions that need them. */
-  async #reserve({ functions }: Turns): Promise<Map<string, SharedPlace[]>> {
-    const { reserve } = this.#deps;
-    const places = new Map<string, SharedPlace[]>();
-    if (reserve === undefined) return places;
-    const all = functions.map(async ({ function_id, most }) => {
-      const reserved = await reserve(function_id, most);
-      if (reserved !== undefined) places.set(function_id, reserved);
-    });
-    await Promise.all(all);
-    return places;
+  /** Claims work for those of the turns that are `open`. */
+  async #claim(turns: Turns, open: Turns): Promise<readonly Claimed[]> {
+    const { ledger, rotation, clock, lease_ms } = this.#deps;
+    const now = clock.now();
+    const lease = { now, until: now + lease_ms };
+    const { claimed, left } = open.functions.length === 0 ? NOTHING : await ledger.claim(open, lease);
+    rotation.settle(
+      turns,
+      claimed.map(({ work }) => work.function_id),
+      left,
+    );
+    return claimed;
   }
 }
 
 const NOTHING: Claim = { claimed: [], left: [] };
 
+/** Reserves the places that the turns may need, of the functions that need them. */
+async function reserved({ functions }: Turns, reserve: Reserve): Promise<Map<string, SharedPlace[]>> {
+  const places = new Map<string, SharedPlace[]>();
+  const all = functions.map(async ({ function_id, most }) => {
+    const own = await reserve(function_id, most);
+    if (own !== undefined) places.set(function_id, own);
+  });
+  await Promise.all(all);
+  return places;
+}
+
 /** Returns the turns that places were reserved for. The worker looks for the others at its next tick, or at news of a free place. */
 function within(turns: Turns, places: ReadonlyMap<string, readonly SharedPlace[]>): Turns {
   const functions = turns.functions.flatMap(({ function_id, most }) => {
-    const reserved = places.get(function_id)?.length ?? most;
-    return reserved === 0 ? [] : [{ function_id, most: reserved }];
+    const own = places.get(function_id)?.length ?? most;
+    return own === 0 ? [] : [{ function_id, most: own }];
   });
   return { ...turns, functions };
 }

@@ -112,7 +112,7 @@ const HINTS: readonly (readonly [states: readonly string[], hint: string])[] = [
   [["22023", "42704"], "check the parameters of its URL"],
   [["53100"], "make room on its disk"],
   [["53"], "let it have more connections"],
-  [["25006", "55000"], "give the address of the primary"],
+  [["25006", "55000"], "give the address of the primary, or let it be written"],
 ];
 
 /** Returns the message for a database that could not be opened. The URL, which has a password, is not in it. */

@@ -6,7 +6,7 @@ import { talliesOf } from "../tallies.ts";
 import { decodeTally } from "../tally-encoding.ts";
 import type { Client, Statements } from "./client/client.ts";
 import { LOCK_KEY } from "./client/schema.ts";
-import { Figures } from "./figures.ts";
+import { BucketTable } from "./buckets.ts";
 import { INVOCATION, invocationOf, type InvocationRow } from "./tables/invocations.ts";
 
 const NAMES = ["minute", "hour"] as const satisfies readonly Resolution[];
@@ -17,9 +17,9 @@ const LOCK = 0x534c4951;
 /** The figures of calls, and the list of those that are to be counted. One server at a time counts. */
 export class PostgresStats implements StatsStore {
   readonly #client: Client;
-  readonly #figures: Readonly<Record<Resolution, Figures>> = {
-    minute: new Figures("minute"),
-    hour: new Figures("hour"),
+  readonly #figures: Readonly<Record<Resolution, BucketTable>> = {
+    minute: new BucketTable("minute"),
+    hour: new BucketTable("hour"),
   };
 
   constructor(client: Client) {

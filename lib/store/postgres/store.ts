@@ -213,6 +213,11 @@ export class PostgresStore implements Store {
     });
   }
 
+  get lostKeyRemedy(): string {
+    const statement = "delete from configuration where kind in ('secrets', 'registries') or id = 'callback_secrets'";
+    return `stop all servers, run "${statement}" with psql`;
+  }
+
   get isUp(): boolean {
     return this.#contact.isThere;
   }

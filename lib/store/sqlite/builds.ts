@@ -1,4 +1,10 @@
-import { type Build, BUILD_STATUSES, type BuildPage, type BuildQuery, hasEnded } from "../../domain/builds/builds.ts";
+import {
+  type Build,
+  BUILD_STATUSES,
+  type BuildPage,
+  type BuildListQuery,
+  hasEnded,
+} from "../../domain/builds/builds.ts";
 import type { BuildStore } from "../builds.ts";
 import type { Database, Statement } from "./database/database.ts";
 import { fromJson } from "./database/json.ts";
@@ -45,7 +51,7 @@ export class BuildTable implements BuildStore {
     return this.#output.get({ id })?.output ?? undefined;
   }
 
-  list({ name, status, before, limit }: BuildQuery): BuildPage {
+  list({ name, status, before, limit }: BuildListQuery): BuildPage {
     // One more than asked for, to see whether there is a next page.
     const rows = this.#list.all({ name, status, before, count: limit + 1 });
     const shown = rows.slice(0, limit);

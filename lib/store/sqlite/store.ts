@@ -140,6 +140,10 @@ export class SqliteStore implements Store, Disposable {
     this.#database.check();
   }
 
+  get lostKeyRemedy(): string {
+    return 'delete the rows of the tables "secrets" and "registries", and the row "callback_secrets" of "settings", with the sqlite3 tool';
+  }
+
   get isUp(): boolean {
     try {
       this.#database.check();

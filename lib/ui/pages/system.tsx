@@ -42,7 +42,8 @@ export function SystemPage() {
         <Facts
           facts={[
             ["State", state(system.database.ok)],
-            ["Size on the disk", bytes(system.database.bytes)],
+            // PostgreSQL has no file here.
+            ["Size on the disk", system.database.bytes === 0 ? null : bytes(system.database.bytes)],
             ["Lost records", count(metrics.get("slipway_records_dropped_total"))],
           ]}
         />
@@ -59,7 +60,7 @@ function Budgets({ budgets }: { readonly budgets: SystemState["budgets"] }) {
       <Budget name="Memory of instances" {...memory_bytes} format={bytes} note="MEMORY_BUDGET; their limits together" />
       <Budget name="Waiting calls" {...waiting_calls} format={count} note="QUEUE_LIMIT; for a place to run" />
       <Budget name="Bodies in memory" {...body_bytes} format={bytes} note="BODY_MEMORY; on their way in or out" />
-      <Budget name="Queue on the disk" {...queue_bytes} format={bytes} note="QUEUE_BYTES; requests and results" />
+      <Budget name="Queue in the database" {...queue_bytes} format={bytes} note="QUEUE_BYTES; requests and results" />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { builtImageName, parseBuildQuery, parseBuildRequest } from "../../../lib/domain/builds/builds.ts";
+import { builtImageName, parseBuildListQuery, parseBuildRequest } from "../../../lib/domain/builds/builds.ts";
 import { parseImageReference } from "../../../lib/domain/images/reference.ts";
 import { registryOf } from "../../../lib/domain/images/registries.ts";
 
@@ -64,10 +64,10 @@ test("builtImageName is a reference that no registry is asked for", () => {
   expect(registryOf(image)).toBeUndefined();
 });
 
-describe("parseBuildQuery", () => {
+describe("parseBuildListQuery", () => {
   test("has defaults, and reads all fields", () => {
-    expect(parseBuildQuery({})).toEqual({ name: null, status: null, before: Number.MAX_SAFE_INTEGER, limit: 50 });
-    expect(parseBuildQuery({ name: "a", status: "failed", cursor: "7", limit: "2" })).toEqual({
+    expect(parseBuildListQuery({})).toEqual({ name: null, status: null, before: Number.MAX_SAFE_INTEGER, limit: 50 });
+    expect(parseBuildListQuery({ name: "a", status: "failed", cursor: "7", limit: "2" })).toEqual({
       name: "a",
       status: "failed",
       before: 7,
@@ -76,6 +76,6 @@ describe("parseBuildQuery", () => {
   });
 
   test.each([{ cursor: "0" }, { cursor: "x" }, { limit: "0" }, { limit: "501" }])("refuses %j", (query) =>
-    expect(() => parseBuildQuery(query)).toThrow("Invalid"),
+    expect(() => parseBuildListQuery(query)).toThrow("Invalid"),
   );
 });

@@ -164,13 +164,16 @@ describe("POST /v1/functions with Accept: text/event-stream", () => {
   test("registers the function although its client has left", async () => {
     const { reference } = await pushLayers();
     const leaving = new AbortController();
-    const asked = proxy.next(({ path }) => path.startsWith("/images/create"));
+    const left = Promise.withResolvers<void>();
+    // The pull cannot be over before its client has left, however slow that is.
+    proxy.change(({ path }) => (path.startsWith("/images/create") ? { after: left.promise } : "pass"));
     const response = await create(reference, { signal: leaving.signal });
-    await asked;
     leaving.abort();
     expect(await response.text().catch(() => "gone")).toBe("gone");
     // A request for the same image waits for the same pull.
-    expect((await allEvents(await create(reference))).at(-1)?.event).toBe("function");
+    const other = await create(reference);
+    left.resolve();
+    expect((await allEvents(other)).at(-1)?.event).toBe("function");
     // Otherwise the test times out.
     while ((await functionsOf(reference)).length < 2) continue;
     expect(await functionsOf(reference)).toHaveLength(2);

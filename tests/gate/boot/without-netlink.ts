@@ -1,11 +1,12 @@
 /**
- * Becomes a command that cannot open netlink sockets, as in gVisor: `bun without-netlink.ts COMMAND [ARG...]`.
+ * Becomes a command that cannot open netlink sockets, as in gVisor: `bun without-netlink.ts [--keep=FD,...] COMMAND [ARG...]`.
  * The filter is the kernel's own (seccomp), as nothing else takes a family of sockets away.
  */
 import { dlopen, ptr } from "bun:ffi";
 
 const libc = dlopen("libc.so.6", {
   prctl: { args: ["i32", "u64", "ptr", "u64", "u64"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
   execvp: { args: ["ptr", "ptr"], returns: "i32" },
 }).symbols;
 
@@ -36,7 +37,12 @@ const filter = Buffer.alloc(16);
 filter.writeUInt16LE(program.length / 8, 0);
 filter.writeBigUInt64LE(BigInt(ptr(program)), 8);
 
-const words = process.argv.slice(2).map((word) => Buffer.from(`${word}\0`));
+const F_SETFD = 2;
+const given = process.argv.slice(2);
+const [, kept] = /^--keep=(.*)$/.exec(given[0] ?? "") ?? [];
+// Bun has marked all but the standard ones to be closed.
+for (const fd of kept?.split(",") ?? []) libc.fcntl(Number(fd), F_SETFD, 0);
+const words = given.slice(kept === undefined ? 0 : 1).map((word) => Buffer.from(`${word}\0`));
 const argv = new BigUint64Array([...words.map((word) => BigInt(ptr(word))), 0n]);
 const [command] = words;
 if (command === undefined) throw new Error("There is no command");

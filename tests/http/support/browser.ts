@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BrowserContext, chromium, type Page, type Request } from "playwright-core";
 import { ensureProgram, findProgram } from "../../../.ci/packages.ts";
+import { inRepository } from "../../../.ci/steps.ts";
 
 /** Flags that keep the browser from contacting its maker's servers at every start. */
 const QUIET = [
@@ -36,13 +37,23 @@ export async function opened(page: Page, url: string, isReady: () => Promise<unk
   }
 }
 
+/**
+ * Becomes Chromium without netlink sockets, by which it would hear of the machine's interfaces: when there is another one, as with a
+ * container of other tests, it gives up requests that are being sent (net::ERR_NETWORK_CHANGED). Playwright talks to it by two descriptors.
+ */
+const undisturbed = (chromium: string) =>
+  `#!/bin/sh\nexec ${process.execPath} ${inRepository("tests/gate/boot/without-netlink.ts")} --keep=3,4 ${chromium} "$@"\n`;
+
 /** Starts a headless Chromium with an empty profile and further flags; installs Debian's if there is none. */
 export async function startBrowser(
   ...flags: readonly string[]
 ): Promise<{ context: BrowserContext } & AsyncDisposable> {
   const found = ["google-chrome", "chromium-browser"].map(findProgram).find((path) => path !== null);
-  const executablePath = found ?? (await ensureProgram("chromium", ["chromium"]));
+  const program = found ?? (await ensureProgram("chromium", ["chromium"]));
   const profile = await mkdtemp(join(tmpdir(), "slipway-browser-"));
+  const executablePath = join(profile, "start");
+  await Bun.write(executablePath, undisturbed(program));
+  await chmod(executablePath, 0o755);
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     headless: true,

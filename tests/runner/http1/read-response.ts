@@ -1,5 +1,5 @@
 import { ResponseReader } from "../../../lib/runner/http1/response-reader.ts";
-import type { Asked, ResponseHead } from "../../../lib/runner/http1/response-head.ts";
+import type { AskedRequest, ResponseHead } from "../../../lib/runner/http1/response-head.ts";
 
 /** An answer that was read, as far as it came. */
 export interface ReadAnswer {
@@ -12,7 +12,7 @@ export interface ReadAnswer {
   readonly problem: string | undefined;
 }
 
-export const GET: Asked = { method: "GET", upgrade: false };
+export const GET: AskedRequest = { method: "GET", upgrade: false };
 
 /** Reads an answer from these chunks, each character a byte, after which the connection is closed unless it `staysOpen`. */
 export function readResponse(chunks: readonly string[], asked = GET, staysOpen = false): ReadAnswer {

@@ -4,7 +4,10 @@ import { openVault } from "../../../lib/services/secrets/open-vault.ts";
 import type { Vault } from "../../../lib/services/secrets/vault.ts";
 import { StoreError } from "../../../lib/store/errors.ts";
 import { keyFilePath, readKeyFile } from "../../../lib/services/secrets/key-file.ts";
-import type { SqliteStore } from "../../../lib/store/sqlite/store.ts";
+import { systemClock } from "../../../lib/clock.ts";
+import { openPostgresStore } from "../../../lib/store/postgres/store.ts";
+import type { Store } from "../../../lib/store/store.ts";
+import { newDatabase } from "../../support/postgres/test-databases.ts";
 import { listeningLog, newStore, rejectionOf, scratchDirectory } from "../../store/sqlite/support/stores.ts";
 
 const OURS = Buffer.alloc(32, "o");
@@ -30,7 +33,7 @@ function place() {
   };
 }
 
-async function seal(store: SqliteStore, vault: Vault): Promise<void> {
+async function seal(store: Pick<Store, "secrets">, vault: Vault): Promise<void> {
   await store.secrets.put({
     name: "a",
     value: vault.seal("secret:a", "value"),
@@ -131,4 +134,20 @@ describe("openVault", () => {
     await here.open();
     expect(readdirSync(here.directory)).toEqual(["secret.key"]);
   });
+});
+
+test("openVault says how to go on with PostgreSQL if the key is lost, and that works", async () => {
+  const database = await newDatabase();
+  const options = { log: listeningLog().log, clock: systemClock, server_id: "s1" };
+  const open = async (given: Uint8Array) => {
+    await using store = await openPostgresStore(database.url, options);
+    const vault = await openVault(store, { given, key_file: "/none", log: options.log });
+    if (!store.secrets.anythingSealed()) await seal(store, vault);
+  };
+  await open(OURS);
+  const { message } = (await rejectionOf(open(OTHER))) as StoreError;
+  const [, statement = ""] = /run "(.*)" with psql, start again/.exec(message) ?? [];
+  await database.run(statement);
+  await open(OTHER);
+  expect(await rejectionOf(open(OURS))).toBeInstanceOf(StoreError);
 });

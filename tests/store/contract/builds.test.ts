@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { Build, BuildQuery } from "../../../lib/domain/builds/builds.ts";
+import type { Build, BuildListQuery } from "../../../lib/domain/builds/builds.ts";
 import { timestamp } from "../../../lib/domain/types.ts";
 import type { Store } from "../../../lib/store/store.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 import { someFunction, START } from "../sqlite/support/stores.ts";
 import { MAKERS } from "./makers.ts";
 
-const ALL: BuildQuery = { name: null, status: null, before: Number.MAX_SAFE_INTEGER, limit: 100 };
+const ALL: BuildListQuery = { name: null, status: null, before: Number.MAX_SAFE_INTEGER, limit: 100 };
 
 const build = (id: string, fields: Partial<Build> = {}): Build => ({
   id,
@@ -36,7 +36,8 @@ describe.each(MAKERS)("BuildStore of $name", ({ open }) => {
   });
   afterEach(() => store[Symbol.asyncDispose]());
 
-  const ids = (query: Partial<BuildQuery> = {}) => store.builds.list({ ...ALL, ...query }).builds.map(({ id }) => id);
+  const ids = (query: Partial<BuildListQuery> = {}) =>
+    store.builds.list({ ...ALL, ...query }).builds.map(({ id }) => id);
 
   test("put: adds a record, and replaces it without losing its place or its output", async () => {
     await store.builds.put(build("1"));

@@ -1,6 +1,6 @@
 import { Elysia, t } from "elysia";
 import type { Clock } from "../../../clock.ts";
-import { Build, BuildPage, BuildState, parseBuildQuery, parseBuildRequest } from "../../../domain/builds/builds.ts";
+import { Build, BuildPage, BuildState, parseBuildListQuery, parseBuildRequest } from "../../../domain/builds/builds.ts";
 import { BUILDS } from "../../../domain/limits.ts";
 import type { BuildService } from "../../../services/builds/builds.ts";
 import { type Guard, resource } from "../../access/guard.ts";
@@ -90,7 +90,7 @@ export function buildsRoutes(guard: Guard, tools: BuildTools) {
 
 function allRoutes(guard: Guard, { builds, clock, idle_timeouts, build_bytes }: BuildTools) {
   return resource(guard, "builds")
-    .get("/", ({ query }) => success(builds.list(parseBuildQuery(query))), {
+    .get("/", ({ query }) => success(builds.list(parseBuildListQuery(query))), {
       needs: "read",
       long: true,
       query: filter,

@@ -59,10 +59,7 @@ async function callAs(tools: AwsTools, asked: AwsRequest, type: InvocationType):
   return withCall(tools, asked, type, async (call) => {
     if (type === "DryRun") return new Response(null, { status: 204, headers: answerHeaders(asked.id) });
     if (type === "Event") return submit(tools, asked, call);
-    const made = await tools.idempotentCalls.invoke(
-      { id: asked.id, target: targetOf(call), request: call.request, signal: asked.request.signal },
-      call.idempotency,
-    );
+    const made = await tools.idempotentCalls.invoke(sentCall(asked, call), call.idempotency);
     if ("queued" in made) return new Response(null, { status: 202, headers: answerHeaders(made.queued.id) });
     call.called(made.answer);
     return respond(tools, asked, call, made.answer);
@@ -116,9 +113,14 @@ export async function withCall(
   }
 }
 
-/** Returns what `InvocationService` calls. */
-export function targetOf({ function: fn, key_id }: AwsCall) {
+function targetOf({ function: fn, key_id }: AwsCall) {
   return { function: fn, route_id: null, key_id };
+}
+
+/** Returns a call as it is made for a client that waits for its answer. */
+export function sentCall({ id, request }: AwsRequest, call: AwsCall) {
+  const reads_record = getsLogTail(request, call) && { reads_record: true as const };
+  return { id, target: targetOf(call), request: call.request, signal: request.signal, ...reads_record };
 }
 
 /** Returns the headers that every answer about a call has. */

@@ -6,7 +6,7 @@ import { AwsError } from "../wire/errors.ts";
 import { EVENT_STREAM, eventMessage } from "./event-stream.ts";
 import { type Failure, failureOf, payloadOf } from "./failures.ts";
 import { countUntilOut } from "../../calls/invoke.ts";
-import { type AwsCall, answerHeaders, getsLogTail, tailFor, targetOf, withCall } from "./invoke.ts";
+import { type AwsCall, answerHeaders, getsLogTail, sentCall, tailFor, withCall } from "./invoke.ts";
 import type { AwsRequest, AwsTools } from "../wire/tools.ts";
 
 const ANY_BYTES = "application/octet-stream";
@@ -23,10 +23,7 @@ export async function invokeWithResponseStream(tools: AwsTools, asked: AwsReques
   }
   return withCall(tools, asked, "ResponseStream", async (call) => {
     if (type === "DryRun") return new Response(null, { status: 204, headers: answerHeaders(asked.id) });
-    const made = await tools.idempotentCalls.stream(
-      { id: asked.id, target: targetOf(call), request: call.request, signal: request.signal },
-      call.idempotency,
-    );
+    const made = await tools.idempotentCalls.stream(sentCall(asked, call), call.idempotency);
     if ("queued" in made) throw new Error("A call of this operation is never queued");
     call.called(made.answer);
     return respond(tools, asked, call, made);

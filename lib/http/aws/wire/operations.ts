@@ -102,14 +102,14 @@ const OPERATIONS: readonly Operation[] = MODEL.trim()
 export const PREFIXES: readonly string[] = [...new Set(OPERATIONS.map(({ segments }) => segments[1] ?? ""))];
 
 /** The operation that a request asks for, and what its path names. */
-export interface Asked {
+export interface AskedOperation {
   readonly operation: string;
   /** Percent-decoded; empty if the path names nothing. */
   readonly subject: string;
 }
 
 /** Finds the operation for a method and a path as they were sent; undefined if AWS has none. A slash at the end is ignored. */
-export function findOperation(method: string, path: string): Asked | undefined {
+export function findOperation(method: string, path: string): AskedOperation | undefined {
   const given = path.replace(/\/$/, "").split("/");
   const found = OPERATIONS.find(
     (operation) =>

@@ -6,7 +6,7 @@ const IDLE_MS = 600_000;
 
 /**
  * Statements may take as long as they need. If the process is killed, the database ends the one that runs, and undoes all: from PostgreSQL 14
- * on it looks for that while it runs. A setting that a version or a platform does not have is left out; that of the last one is of 17.
+ * on it looks for that while it runs. A setting that a version or a platform does not have is left out; the last one is of PostgreSQL 17.
  */
 const LIMITS = `
   set local statement_timeout = 0;

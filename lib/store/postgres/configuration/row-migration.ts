@@ -9,15 +9,22 @@ interface OwnedRow extends Row {
   readonly owner: string;
 }
 
+interface State {
+  readonly schema: number;
+  readonly version: number;
+}
+
 /**
  * Part of a transaction: makes the rows that servers share what SQLite's migrations make of the same rows in a file, if an older
  * version has written them. So a migration with steps on data is written once, for SQLite.
  */
 export async function migrateConfiguration(statements: Statements, migrations: readonly string[]): Promise<void> {
-  const state = await statements.get<{ schema: number; version: number }>(
-    "select schema, version from configuration_state where id = 1 for update",
-  );
-  if (state === undefined || state.schema >= migrations.length) return;
+  const sql = "select schema, version from configuration_state where id = 1";
+  const isBehind = (state: State | undefined) => state !== undefined && state.schema < migrations.length;
+  // Most starts change nothing, and do not wait for servers that change the configuration.
+  if (!isBehind(await statements.get<State>(sql))) return;
+  const state = await statements.get<State>(`${sql} for update`);
+  if (state === undefined || !isBehind(state)) return;
   // A new database has none.
   const rows = await statements.all<OwnedRow>(
     "select owner, kind, id, record from configuration where record is not null order by owner, kind, id",

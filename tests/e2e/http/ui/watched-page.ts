@@ -30,9 +30,7 @@ export async function watched(context: BrowserContext, origin: string): Promise<
   page.on("console", (message) => {
     // A refused login, an unknown id, and the answer of a function that failed are such.
     const isStatus = message.text().startsWith("Failed to load resource: the server responded with a status of");
-    // Chromium gives up its requests when the machine gets another interface, as it does with each container of other tests.
-    const isInterface = message.text() === "Failed to load resource: net::ERR_NETWORK_CHANGED";
-    if (message.type() === "error" && !isStatus && !isInterface) problems.push(`console ${message.text()}`);
+    if (message.type() === "error" && !isStatus) problems.push(`console ${message.text()}`);
   });
   return { page, problems };
 }

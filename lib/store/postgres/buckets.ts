@@ -27,7 +27,7 @@ interface Sizes {
 }
 
 /** The figures of minutes, or of hours. The methods are part of a transaction that has the lock of the figures. */
-export class Figures {
+export class BucketTable {
   readonly #resolution: Resolution;
   readonly #size: number;
   readonly #limits: (typeof STATS_KEPT)[Resolution];

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { bytesOf } from "../../../lib/domain/calls/http-message.ts";
-import type { Answer } from "../../../lib/services/calls/call.ts";
-import { AnswerReader, decodeCall, encodeAnswer, encodeCall } from "../../../lib/services/cluster/hop-message.ts";
-import { someInvocation } from "../../store/sqlite/support/stores.ts";
+import { bytesOf } from "../../../../lib/domain/calls/http-message.ts";
+import type { Answer } from "../../../../lib/services/calls/call.ts";
+import { AnswerSeal } from "../../../../lib/services/cluster/wire/answer-seal.ts";
+import { AnswerReader, encodeAnswer } from "../../../../lib/services/cluster/wire/hop-answer.ts";
+import { decodeCall, encodeCall } from "../../../../lib/services/cluster/wire/hop-message.ts";
+import { someInvocation } from "../../../store/sqlite/support/stores.ts";
 
 /** The same bytes in pieces of a size; cut after so many of them. */
 function inPieces(bytes: Uint8Array, size: number, cut = bytes.length): ReadableStream<Uint8Array> {
@@ -18,6 +20,21 @@ function inPieces(bytes: Uint8Array, size: number, cut = bytes.length): Readable
 }
 
 const invocation = someInvocation("i1");
+
+const LAST_FRAME_BYTES = 4 + 32 + 1;
+
+/** The same at both ends. */
+const seal = () => new AnswerSeal(new Uint8Array(32), Buffer.from("signature"));
+
+const messageOf = (answer: Answer) =>
+  encodeAnswer({ answering: Promise.resolve(answer), readyCalls: 3, recorded: async () => undefined }, seal());
+
+/** Reads an answer as far as it goes without the end of its body. */
+async function read(message: ReadableStream<Uint8Array>) {
+  const reader = new AnswerReader(message, { seal: seal(), whole_bytes: 1_000, within: (frame) => frame });
+  expect(await reader.accepted()).toBe(3);
+  return { reader, answer: await reader.answer() };
+}
 
 test("a call and its body are what they were after they were passed on", () => {
   const via = {
@@ -38,6 +55,7 @@ test("a call and its body are what they were after they were passed on", () => {
     route_id: "r1",
     key_id: null,
     collect: true,
+    reads_record: true,
     request,
   };
   fc.assert(
@@ -59,21 +77,24 @@ test("an answer is what it was, whatever pieces it comes in, and one that is cut
   });
   const refused: Answer = { invocation, response: null, not_begun: true, retry_after_s: 3 };
   for (const make of [() => whole, streamed, () => refused]) {
-    const sent = await bytesOf(encodeAnswer(Promise.resolve(make())));
+    const sent = await bytesOf(messageOf(make()));
     for (const size of [1, 7, 10_000]) {
-      const got = await new AnswerReader(inPieces(sent, size)).answer();
+      const { reader, answer: got } = await read(inPieces(sent, size));
       const { response, ...rest } = make();
       expect(got).toMatchObject(rest);
       expect(got.response && { ...got.response, body: Buffer.from(await bytesOf(got.response.body)) }).toEqual(
         response && { ...response, body: Buffer.from(await bytesOf(response.body)) },
       );
+      await reader.answered;
+      await reader.recorded();
     }
-    for (let cut = 0; cut < sent.length; cut += 13) {
-      const read = async () => {
-        const { response } = await new AnswerReader(inPieces(sent, 50, cut)).answer();
-        return response && bytesOf(response.body);
+    // The last frame says that the record is written, and nothing of the answer.
+    for (let cut = 0; cut < sent.length - LAST_FRAME_BYTES; cut += 13) {
+      const readCut = async () => {
+        const { answer } = await read(inPieces(sent, 50, cut));
+        return answer.response && bytesOf(answer.response.body);
       };
-      expect(await read().catch(() => "cut")).toBe("cut");
+      expect(await readCut().catch(() => "cut")).toBe("cut");
     }
   }
 });
@@ -84,8 +105,8 @@ test("a reader that leaves ends the body of the answer", async () => {
     pull: (controller) => controller.enqueue(Buffer.from("x")),
     cancel: () => resolve(),
   });
-  const message = encodeAnswer(Promise.resolve({ invocation, response: { status: 200, headers: [], body: endless } }));
-  const { response } = await new AnswerReader(message).answer();
+  const message = messageOf({ invocation, response: { status: 200, headers: [], body: endless } });
+  const { response } = (await read(message)).answer;
   const reader = response?.body instanceof ReadableStream ? response.body.getReader() : undefined;
   expect((await reader?.read())?.done).toBe(false);
   await reader?.cancel();
