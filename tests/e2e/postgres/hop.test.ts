@@ -118,7 +118,7 @@ test("a call that finds no ready instance is answered once by the server that ha
 });
 
 test("an answer that streams passes as it comes, and a client that leaves ends its call at the other server", async () => {
-  const script = "echo begin; sleep 1; head -c 200000 /dev/zero";
+  const script = "echo begin; case $(cat) in *sleep*) exec sleep 60;; esac; sleep 1; head -c 200000 /dev/zero";
   await using streaming = await readyFunction({ contract: "stdio", stream: true, entrypoint: ["sh", "-c", script] });
   const { fn } = streaming;
   const answer = await a.invoke(fn, {});
@@ -130,7 +130,7 @@ test("an answer that streams passes as it comes, and a client that leaves ends i
     bytes += piece.value.length;
   expect(bytes).toBe(200_000);
   const leave = new AbortController();
-  const left = await a.invoke(fn, {}, { signal: leave.signal });
+  const left = await a.invoke(fn, { do: "sleep" }, { signal: leave.signal });
   await left.body?.getReader().read();
   leave.abort();
   const ended = await records(fn, 2);
